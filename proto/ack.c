@@ -58,8 +58,7 @@ enum mqtt_reason ack_decode(enum mqtt_version version, enum packet_type type, ui
     if (!reader_done(&reader))
         return MQTT_MALFORMED_PACKET;
 
-    if (!reason_in(type_is_answer(type) ? &answer_reasons : &release_reasons,
-                   (uint8_t)ack->reason))
+    if (!reason_in(type_is_answer(type) ? &answer_reasons : &release_reasons, (uint8_t)ack->reason))
         return MQTT_PROTOCOL_ERROR;
     return properties_decode(type, ack);
 }

@@ -17,7 +17,7 @@ struct connack {
     bool             wildcards_unavailable;
     bool             subscription_ids_unavailable;
     bool             shared_unavailable;
-    uint8_t          maximum_qos; /* 2: left out */
+    uint8_t          maximum_qos;         /* 2: left out */
     uint16_t         receive_maximum;     /* 65535: left out */
     uint16_t         topic_alias_maximum; /* 0: left out */
     uint16_t         server_keep_alive_s;
@@ -41,9 +41,8 @@ uint8_t connack_code_311(enum mqtt_reason reason);
 /* False where no code fits: the server then closes without a CONNACK [MQTT-3.2.2-6] of 3.1.1. */
 bool connack_has_code_311(enum mqtt_reason reason);
 
-uint32_t         connack_size(enum mqtt_version version, const struct connack *connack);
-void             connack_write(enum mqtt_version version, const struct connack *connack,
-                               struct writer *writer);
+uint32_t connack_size(enum mqtt_version version, const struct connack *connack);
+void connack_write(enum mqtt_version version, const struct connack *connack, struct writer *writer);
 /* For a 3.1.1 client `reason` keeps the plain return code. */
 enum mqtt_reason connack_decode(enum mqtt_version version, uint8_t flags, struct slice body,
                                 struct connack *connack);

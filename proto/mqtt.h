@@ -115,6 +115,6 @@ enum property_id {
 };
 
 /* MQTT-2.2.3: the largest remaining length, and the largest whole packet. */
-#define MQTT_REMAINING_LENGTH_MAX 268435455U
-#define MQTT_PACKET_SIZE_MAX (MQTT_REMAINING_LENGTH_MAX + 5U)
+#define MQTT_REMAINING_LENGTH_MAX  268435455U
+#define MQTT_PACKET_SIZE_MAX       (MQTT_REMAINING_LENGTH_MAX + 5U)
 #define MQTT_SESSION_NEVER_EXPIRES 0xffffffffU

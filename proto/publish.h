@@ -49,7 +49,7 @@ void publish_write_forward(const struct publish *publish, struct writer *writer)
 
 /* What to put on the wire for one receiver. */
 struct publish_head {
-    struct slice    topic; /* empty: alias only */
+    struct slice    topic;   /* empty: alias only */
     struct slice    forward; /* MQTT 5: properties as publish_write_forward left them */
     const uint32_t *subscription_ids;
     uint32_t        subscription_id_count;

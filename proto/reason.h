@@ -13,7 +13,7 @@ struct reason_set {
     uint64_t failures;  /* 1 << (code - 0x80), for codes from 0x80 to 0xbf */
 };
 
-#define REASON_BIT(code) (UINT64_C(1) << ((unsigned)(code) & 0x3f))
+#define REASON_BIT(code) (UINT64_C(1) << ((unsigned)(code)&0x3f))
 
 static inline bool reason_in(const struct reason_set *set, uint8_t code)
 {

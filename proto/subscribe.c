@@ -17,8 +17,8 @@ enum option_bits {
 #define RETAIN_HANDLING_SHIFT 4
 
 static const struct reason_set suback_reasons = {
-    .successes = REASON_BIT(MQTT_SUCCESS) | REASON_BIT(MQTT_GRANTED_QOS1) |
-                 REASON_BIT(MQTT_GRANTED_QOS2),
+    .successes =
+        REASON_BIT(MQTT_SUCCESS) | REASON_BIT(MQTT_GRANTED_QOS1) | REASON_BIT(MQTT_GRANTED_QOS2),
     .failures = REASON_BIT(MQTT_UNSPECIFIED_ERROR) | REASON_BIT(MQTT_IMPLEMENTATION_ERROR) |
                 REASON_BIT(MQTT_NOT_AUTHORIZED) | REASON_BIT(MQTT_TOPIC_FILTER_INVALID) |
                 REASON_BIT(MQTT_PACKET_ID_IN_USE) | REASON_BIT(MQTT_QUOTA_EXCEEDED) |
@@ -29,8 +29,8 @@ static const struct reason_set suback_reasons = {
 
 /* [MQTT-3.9.3-2] of 3.1.1 */
 static const struct reason_set suback_reasons_311 = {
-    .successes = REASON_BIT(MQTT_SUCCESS) | REASON_BIT(MQTT_GRANTED_QOS1) |
-                 REASON_BIT(MQTT_GRANTED_QOS2),
+    .successes =
+        REASON_BIT(MQTT_SUCCESS) | REASON_BIT(MQTT_GRANTED_QOS1) | REASON_BIT(MQTT_GRANTED_QOS2),
     .failures = REASON_BIT(MQTT_UNSPECIFIED_ERROR),
 };
 
@@ -87,7 +87,7 @@ static enum mqtt_reason options_check(enum mqtt_version version, uint8_t options
     if ((options & OPTION_QOS) == OPTION_QOS)
         return MQTT_PROTOCOL_ERROR;
     return (options & OPTION_RETAIN_HANDLING) != OPTION_RETAIN_HANDLING ? MQTT_SUCCESS
-                                                                         : MQTT_PROTOCOL_ERROR;
+                                                                        : MQTT_PROTOCOL_ERROR;
 }
 
 static struct subscribe_options options_of(enum mqtt_version version, uint8_t options)

@@ -42,11 +42,10 @@ bool unsubscribe_next(struct subscribe *unsubscribe, struct slice *filter);
 uint32_t subscribe_size(enum mqtt_version version, uint32_t subscription_id,
                         const struct subscribe_entry *entries, uint32_t count);
 void     subscribe_write(enum mqtt_version version, uint16_t packet_id, uint32_t subscription_id,
-                         const struct subscribe_entry *entries, uint32_t count,
-                         struct writer *writer);
+                         const struct subscribe_entry *entries, uint32_t count, struct writer *writer);
 uint32_t unsubscribe_size(enum mqtt_version version, const struct slice *filters, uint32_t count);
-void     unsubscribe_write(enum mqtt_version version, uint16_t packet_id,
-                           const struct slice *filters, uint32_t count, struct writer *writer);
+void unsubscribe_write(enum mqtt_version version, uint16_t packet_id, const struct slice *filters,
+                       uint32_t count, struct writer *writer);
 
 /* SUBACK and UNSUBACK carry one byte a filter; an UNSUBACK before MQTT 5 carries none. */
 struct suback {
@@ -56,9 +55,8 @@ struct suback {
     struct slice   reason_string; /* empty: left out */
 };
 
-uint32_t         suback_size(enum mqtt_version version, enum packet_type type,
-                             const struct suback *suback);
-void             suback_write(enum mqtt_version version, enum packet_type type,
-                              const struct suback *suback, struct writer *writer);
+uint32_t suback_size(enum mqtt_version version, enum packet_type type, const struct suback *suback);
+void     suback_write(enum mqtt_version version, enum packet_type type, const struct suback *suback,
+                      struct writer *writer);
 enum mqtt_reason suback_decode(enum mqtt_version version, enum packet_type type, uint8_t flags,
                                struct slice body, struct suback *suback);

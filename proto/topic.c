@@ -37,7 +37,7 @@ static bool level_valid(struct slice filter, uint32_t start, uint32_t end)
 
     if (level.size == 1)
         return level.data[0] != '#' || end == filter.size; /* [MQTT-4.7.1-1] */
-    return !contains(level, '+') && !contains(level, '#');  /* [MQTT-4.7.1-2] */
+    return !contains(level, '+') && !contains(level, '#'); /* [MQTT-4.7.1-2] */
 }
 
 bool topic_filter_valid(struct slice filter)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 
 /*
- * One walk over the code points. Runs of ASCII are taken eight bytes at a time; a multi-byte form is
- * read by its length, then judged by its value: too small for its length is over-long, and so on.
+ * One walk over the code points. Runs of ASCII are taken eight bytes at a time; a multi-byte form
+ * is read by its length, then judged by its value: too small for its length is over-long, and so
+ * on.
  */
 
 #include "proto/utf8.h"
@@ -16,11 +17,7 @@ static uint32_t read_multibyte(struct reader *reader)
     static const uint32_t smallest[] = {0, 0x80, 0x800, 0x10000};
 
     uint8_t  lead = read_u8(reader);
-    uint32_t more = lead >= 0xf8   ? 0
-                    : lead >= 0xf0 ? 3
-                    : lead >= 0xe0 ? 2
-                    : lead >= 0xc0 ? 1
-                                   : 0;
+    uint32_t more = lead >= 0xf8 ? 0 : lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
     if (more == 0)
         return CODE_POINT_INVALID; /* a stray continuation byte, or a form of five bytes */
 
