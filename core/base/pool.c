@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "core/base/pool.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Slabs of 256 slots. A slot is a head and the object; the generation is odd while the object is
+ * alive, even while free, so that handles of a free slot match nothing. Free slots are reused last
+ * in, first out (warm memory first).
+ */
+#define SLAB_SLOTS 256U
+#define NO_SLOT    UINT32_MAX
+
+struct slot {
+    uint32_t generation;
+    uint32_t next_free;
+};
+
+struct pool {
+    char   **slabs; /* NULL where not needed yet */
+    size_t   slot_size;
+    size_t   object_size;
+    uint32_t capacity;
+    uint32_t count;
+    uint32_t used;
+    uint32_t free_first;
+};
+
+#define SLOT_HEAD 16U /* keeps objects aligned as malloc would */
+_Static_assert(sizeof(struct slot) <= SLOT_HEAD, "the head holds a slot");
+
+static struct slot *slot_at(const struct pool *pool, uint32_t slot)
+{
+    char *slab = pool->slabs[slot / SLAB_SLOTS];
+    return (struct slot *)(void *)(slab + (size_t)(slot % SLAB_SLOTS) * pool->slot_size);
+}
+
+static void *slot_object(struct slot *slot)
+{
+    return (char *)slot + SLOT_HEAD;
+}
+
+static bool alive(const struct slot *slot)
+{
+    return (slot->generation & 1) != 0;
+}
+
+struct pool *pool_create(size_t object_size, uint32_t capacity)
+{
+    assert(object_size > 0 && capacity > 0 && capacity < NO_SLOT);
+    struct pool *pool = calloc(1, sizeof(*pool));
+    if (pool == NULL)
+        return NULL;
+    pool->slabs = calloc(capacity / SLAB_SLOTS + 1, sizeof(*pool->slabs));
+    if (pool->slabs == NULL) {
+        free(pool);
+        return NULL;
+    }
+    pool->object_size = object_size;
+    pool->slot_size = (SLOT_HEAD + object_size + 15) / 16 * 16;
+    pool->capacity = capacity;
+    pool->free_first = NO_SLOT;
+    return pool;
+}
+
+void pool_destroy(struct pool *pool)
+{
+    if (pool == NULL)
+        return;
+    for (uint32_t slab = 0; slab <= pool->capacity / SLAB_SLOTS; slab++)
+        free(pool->slabs[slab]);
+    free(pool->slabs);
+    free(pool);
+}
+
+/* The number of a free slot, or NO_SLOT. */
+static uint32_t slot_take(struct pool *pool)
+{
+    if (pool->free_first != NO_SLOT) {
+        uint32_t slot = pool->free_first;
+        pool->free_first = slot_at(pool, slot)->next_free;
+        return slot;
+    }
+    if (pool->used == pool->capacity)
+        return NO_SLOT;
+
+    char **slab = &pool->slabs[pool->used / SLAB_SLOTS];
+    if (*slab == NULL) {
+        *slab = malloc(SLAB_SLOTS * pool->slot_size);
+        if (*slab == NULL)
+            return NO_SLOT;
+    }
+    slot_at(pool, pool->used)->generation = 0;
+    return pool->used++;
+}
+
+void *pool_take(struct pool *pool, struct handle *handle)
+{
+    uint32_t number = slot_take(pool);
+    if (number == NO_SLOT) {
+        *handle = (struct handle){0};
+        return NULL;
+    }
+    struct slot *slot = slot_at(pool, number);
+    slot->generation++;
+    pool->count++;
+    *handle = (struct handle){.slot = number, .generation = slot->generation};
+    return memset(slot_object(slot), 0, pool->object_size);
+}
+
+void pool_give(struct pool *pool, struct handle handle)
+{
+    assert(pool_get(pool, handle) != NULL);
+    struct slot *slot = slot_at(pool, handle.slot);
+    slot->generation++;
+    slot->next_free = pool->free_first;
+    pool->free_first = handle.slot;
+    pool->count--;
+}
+
+void *pool_get(const struct pool *pool, struct handle handle)
+{
+    if (handle.slot >= pool->used)
+        return NULL;
+    struct slot *slot = slot_at(pool, handle.slot);
+    return alive(slot) && slot->generation == handle.generation ? slot_object(slot) : NULL;
+}
+
+void *pool_at(const struct pool *pool, uint32_t number)
+{
+    if (number >= pool->used)
+        return NULL;
+    struct slot *slot = slot_at(pool, number);
+    return alive(slot) ? slot_object(slot) : NULL;
+}
+
+uint32_t pool_count(const struct pool *pool)
+{
+    return pool->count;
+}
+
+uint32_t pool_slots_used(const struct pool *pool)
+{
+    return pool->used;
+}
