@@ -26,13 +26,16 @@ struct address {
 };
 
 /*
- * "127.0.0.1", "::1", "[::1]" or "unix:/path". The port is left as it is. NULL on success, else what
- * was expected, as half a sentence.
+ * "127.0.0.1", "::1", "[::1]" or "unix:/path". The port is left as it is. NULL on success, else
+ * what was expected, as half a sentence.
  */
 const char *address_parse_host(struct address *address, struct slice text);
 
 /* The same with an optional ":port": "127.0.0.1:1883", "[::1]:1883"; "::1" alone has no port. */
 const char *address_parse(struct address *address, struct slice text);
+
+/* True when `text` has a port behind its last colon. */
+bool address_names_port(struct slice text);
 
 /* "127.0.0.1:1883", "[::1]:1883" or "unix:/path", cut at the room given. Returns `text`. */
 char *address_print(const struct address *address, char *text, size_t room);

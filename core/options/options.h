@@ -8,8 +8,8 @@
  *
  *   options_defaults -> options_parse_arguments (loads the --config file itself) -> read-only
  *
- * The struct owns no memory: it may be copied, shared between threads once parsed, and needs no end.
- * `options.limits.packet_size_max` is `limits: {packet_size_max: ...}` in YAML and
+ * The struct owns no memory: it may be copied, shared between threads once parsed, and needs no
+ * end. `options.limits.packet_size_max` is `limits: {packet_size_max: ...}` in YAML and
  * `--limits-packet-size-max` on the command line; a suffix _s, _ms or _us is a field's unit only.
  */
 
@@ -20,14 +20,14 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define OPTIONS_SHARDS_MAX 256U
-#define OPTIONS_CPUS_MAX 1024U /* CPU numbers are below this, too */
+#define OPTIONS_SHARDS_MAX    256U
+#define OPTIONS_CPUS_MAX      1024U /* CPU numbers are below this, too */
 #define OPTIONS_LISTENERS_MAX 16U
-#define OPTIONS_NAME_SIZE 64U   /* a listener's name, with its zero */
-#define OPTIONS_PATH_SIZE 1024U /* a path, with its zero */
-#define OPTIONS_TEXT_SIZE 256U  /* any other text, with its zero */
+#define OPTIONS_NAME_SIZE     64U   /* a listener's name, with its zero */
+#define OPTIONS_PATH_SIZE     1024U /* a path, with its zero */
+#define OPTIONS_TEXT_SIZE     256U  /* any other text, with its zero */
 #define OPTIONS_FILE_SIZE_MAX (1024U * 1024U)
-#define OPTIONS_NEVER UINT32_MAX /* "never" where an expiry in seconds allows it */
+#define OPTIONS_NEVER         UINT32_MAX /* "never" where an expiry in seconds allows it */
 
 enum options_command {
     OPTIONS_RUN = 0,
@@ -105,7 +105,8 @@ struct options_limits {
     bool     queue_qos0_offline;
     uint32_t queue_messages_max; /* a client */
     uint64_t queue_bytes_max;    /* a client */
-    uint32_t output_buffer_max;  /* bytes pending on a connection before messages wait in the queue */
+    uint32_t
+        output_buffer_max; /* bytes pending on a connection before messages wait in the queue */
     uint32_t filter_shapes_per_client_max;
     uint32_t filter_shapes_max;
     uint32_t retained_messages_max; /* in all */
@@ -145,9 +146,9 @@ struct options {
     enum options_command command;
     char                 config[OPTIONS_PATH_SIZE]; /* empty: built-in defaults */
 
-    uint16_t               shards; /* 0: one for each allowed CPU */
-    uint16_t               cpus[OPTIONS_CPUS_MAX]; /* in the order given, no CPU twice */
-    uint32_t               cpu_count;              /* 0: all that the process is allowed */
+    uint16_t               shards;                  /* 0: one for each allowed CPU */
+    uint16_t               cpus[OPTIONS_CPUS_MAX];  /* in the order given, no CPU twice */
+    uint32_t               cpu_count;               /* 0: all that the process is allowed */
     char                   data[OPTIONS_PATH_SIZE]; /* empty: nothing is kept */
     enum options_log_level log_level;
     uint32_t               statistics_interval_ms; /* 0: only on SIGUSR1 */
