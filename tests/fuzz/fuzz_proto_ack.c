@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+
+/* The four acknowledgements and CONNACK: flags in the first byte, then the body. */
+#include "tests/support/oracle.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        return 0;
+    struct slice body = slice_of(data + 1, size - 1);
+    uint8_t      flags = data[0] & 0xf;
+
+    for (int number = MQTT_VERSION_31; number <= MQTT_VERSION_5; number++) {
+        enum mqtt_version version = (enum mqtt_version)number;
+        for (int type = PACKET_PUBACK; type <= PACKET_PUBCOMP; type++)
+            (void)oracle_ack(version, (enum packet_type)type, flags, body);
+        (void)oracle_connack(version, flags, body);
+    }
+    return 0;
+}
