@@ -14,6 +14,7 @@
 #define SLOT_BITS  8U
 #define SLOTS      (1U << SLOT_BITS)
 #define DELTA_MAX  ((UINT64_C(1) << (LEVELS * SLOT_BITS)) - 1)
+#define DUE_MAX    ((UINT64_C(1) << 56) - 1) /* millions of years */
 #define NO_TICK    UINT64_MAX
 #define BITMAP_ROW (SLOTS / 64)
 
@@ -111,7 +112,7 @@ void timer_wheel_arm(struct timer_wheel *wheel, struct alarm *alarm, uint64_t du
 {
     timer_wheel_disarm(wheel, alarm);
     uint64_t tick = due_ms / TIMER_TICK_MS + (due_ms % TIMER_TICK_MS != 0);
-    alarm->due = tick & ((UINT64_C(1) << 56) - 1);
+    alarm->due = (tick < DUE_MAX ? tick : DUE_MAX) & DUE_MAX;
     place(wheel, alarm);
 }
 
