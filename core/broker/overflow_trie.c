@@ -5,14 +5,14 @@
 #include <stdlib.h>
 
 struct trie_node {
-    uint64_t          hash; /* of the path */
-    struct trie_node *parent;
-    struct trie_node *plus;  /* child for `+` */
-    void             *here;  /* the filter that ends with this level */
-    void             *below; /* the filter that goes on with `#` */
-    uint32_t          children;
-    uint32_t          name_size;
-    uint8_t           name[];
+    uint64_t            hash; /* of the path */
+    struct trie_node   *parent;
+    struct trie_node   *plus;  /* child for `+` */
+    struct filter_node *here;  /* the filter that ends with this level */
+    struct filter_node *below; /* the filter that goes on with `#` */
+    uint32_t            children;
+    uint32_t            name_size;
+    uint8_t             name[];
 };
 
 /* A node reached, and where the topic goes on: past its end when all levels are used up. */
@@ -165,9 +165,10 @@ static bool stack_reserve(struct overflow_trie *trie, struct slice filter)
     return true;
 }
 
-bool overflow_trie_insert(struct overflow_trie *trie, struct slice filter, void *value)
+bool overflow_trie_insert(struct overflow_trie *trie, struct slice filter,
+                          struct filter_node *filter_node)
 {
-    assert(value != NULL);
+    assert(filter_node != NULL);
     if (!stack_reserve(trie, filter))
         return false;
     if (trie->root == NULL)
@@ -175,8 +176,8 @@ bool overflow_trie_insert(struct overflow_trie *trie, struct slice filter, void 
     if (trie->root == NULL)
         return false;
 
-    struct trie_node *node = trie->root;
-    void            **place = &node->here;
+    struct trie_node    *node = trie->root;
+    struct filter_node **place = &node->here;
     for (size_t at = 0; at <= filter.size;) {
         struct slice name = level_next(filter, &at);
         if (is_wildcard(name, '#')) {
@@ -192,15 +193,15 @@ bool overflow_trie_insert(struct overflow_trie *trie, struct slice filter, void 
         place = &node->here;
     }
     assert(*place == NULL);
-    *place = value;
+    *place = filter_node;
     trie->count++;
     return true;
 }
 
 void overflow_trie_remove(struct overflow_trie *trie, struct slice filter)
 {
-    struct trie_node *node = trie->root;
-    void            **place = NULL;
+    struct trie_node    *node = trie->root;
+    struct filter_node **place = NULL;
     for (size_t at = 0; at <= filter.size;) {
         struct slice name = level_next(filter, &at);
         assert(node != NULL);
@@ -218,7 +219,8 @@ void overflow_trie_remove(struct overflow_trie *trie, struct slice filter)
     prune(trie, node);
 }
 
-uint32_t overflow_trie_match(struct overflow_trie *trie, struct slice topic, void **values)
+uint32_t overflow_trie_match(struct overflow_trie *trie, struct slice topic,
+                             struct filter_node **nodes)
 {
     uint32_t count = 0;
     uint32_t depth = 0;
@@ -231,10 +233,10 @@ uint32_t overflow_trie_match(struct overflow_trie *trie, struct slice topic, voi
         struct trie_node *node = step.node;
         bool              wildcards = node->parent != NULL || !dollar; /* [MQTT-4.7.2-1] */
         if (node->below != NULL && wildcards)
-            values[count++] = node->below;
+            nodes[count++] = node->below;
         if (step.at > topic.size) {
             if (node->here != NULL)
-                values[count++] = node->here;
+                nodes[count++] = node->here;
             continue;
         }
         if (node->children == 0)

@@ -11,6 +11,7 @@
 #include "core/base/map.h"
 #include "core/broker/topic_hash.h"
 
+struct filter_node;
 struct trie_node;
 
 struct overflow_trie {
@@ -25,13 +26,15 @@ struct overflow_trie {
 
 /* `secret` must outlive the trie. Nothing is allocated before the first filter. */
 void overflow_trie_init(struct overflow_trie *trie, const struct topic_secret *secret);
-void overflow_trie_fini(struct overflow_trie *trie); /* the values are left alone */
+void overflow_trie_fini(struct overflow_trie *trie); /* the filters are left alone */
 
 /* `filter` is valid and not in the trie. False: out of memory; nothing changed. */
-bool overflow_trie_insert(struct overflow_trie *trie, struct slice filter, void *value);
+bool overflow_trie_insert(struct overflow_trie *trie, struct slice filter,
+                          struct filter_node *node);
 
 /* `filter` is in the trie. */
 void overflow_trie_remove(struct overflow_trie *trie, struct slice filter);
 
-/* The values of all filters that match, `$` rule kept, written to `values` (room for `count`). */
-uint32_t overflow_trie_match(struct overflow_trie *trie, struct slice topic, void **values);
+/* All that match, `$` rule kept, written to `nodes`, which has room for `count`. */
+uint32_t overflow_trie_match(struct overflow_trie *trie, struct slice topic,
+                             struct filter_node **nodes);
