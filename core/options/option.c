@@ -188,8 +188,6 @@ static struct outcome parse_choices(const struct option *option, struct slice te
             return outcome;
         bits.value |= UINT64_C(1) << outcome.value;
     }
-    if (bits.value == 0)
-        bits.fault = "the list is empty";
     return bits;
 }
 
@@ -479,7 +477,7 @@ char *option_expected(const struct option *option, char *text, size_t room)
         (void)snprintf(text, room, "a size %s", range);
         break;
     case OPTION_DURATION:
-        (void)snprintf(text, room, "a time %s", range);
+        (void)snprintf(text, room, "a time %s%s", option->zero_too ? "of " : "", range);
         break;
     case OPTION_CHOICE:
         return print_choices(option, "", text, room);
@@ -581,5 +579,5 @@ uint32_t option_distance(struct slice a, struct slice b)
 
 bool option_is_near(uint32_t distance, struct slice typed)
 {
-    return distance <= (typed.size < 6 ? 2 : typed.size / 3) && distance < typed.size;
+    return distance <= (typed.size < 4 ? 1 : typed.size < 6 ? 2 : typed.size / 3);
 }

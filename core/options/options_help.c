@@ -156,7 +156,7 @@ void options_print_markdown(FILE *out)
         "- A file is UTF-8, at most 1 MiB, one document, without anchors, aliases, tags, "
         "directives.\n"
         "\n"
-        "## Listeners: `listeners`\n"
+        "## Listeners (`listeners`)\n"
         "\n"
         "A list of up to 16, each an address or a mapping of the keys below. Without it there is "
         "one\n"
@@ -167,7 +167,7 @@ void options_print_markdown(FILE *out)
     for (uint32_t group = 0; group < option_group_count; group++) {
         const struct option_group *row = &option_groups[group];
         if (row->name[0] != '\0')
-            (void)fprintf(out, "\n## %s: `%s`\n\n", row->title, row->name);
+            (void)fprintf(out, "\n## %s (`%s`)\n\n", row->title, row->name);
         else
             (void)fprintf(out, "\n## %s (top level)\n\n", row->title);
         print_rows(out, option_table, option_count, row->name);
