@@ -84,7 +84,7 @@ static enum mqtt_reason flags_decode(uint8_t flags, struct connect *connect)
         bool will_bits = (flags & (FLAG_WILL_QOS | FLAG_WILL_RETAIN)) != 0;
         return will_bits && !old ? MQTT_MALFORMED_PACKET : MQTT_SUCCESS;
     }
-    connect->will.qos = (flags & FLAG_WILL_QOS) >> WILL_QOS_SHIFT;
+    connect->will.qos = (uint8_t)((flags & FLAG_WILL_QOS) >> WILL_QOS_SHIFT);
     connect->will.retain = (flags & FLAG_WILL_RETAIN) != 0;
     return connect->will.qos <= 2 ? MQTT_SUCCESS : MQTT_MALFORMED_PACKET; /* [MQTT-3.1.2-12] */
 }

@@ -76,7 +76,7 @@ static const struct property_rule rules[PROPERTY_ID_COUNT] = {
 
 _Static_assert(PROPERTY_ID_COUNT <= 64, "seen identifiers are kept in one word");
 
-/* An identifier is a variable byte integer, but all that exist are one byte [MQTT-2.2.2-2]. */
+/* An identifier is a variable byte integer, but all that exist are one byte. */
 static enum property_kind read_property(struct reader *reader, struct property *property)
 {
     const uint8_t     *start = reader->at;

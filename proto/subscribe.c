@@ -96,7 +96,7 @@ static struct subscribe_options options_of(enum mqtt_version version, uint8_t op
         return (struct subscribe_options){.qos = options & OPTION_QOS};
     return (struct subscribe_options){
         .qos = options & OPTION_QOS,
-        .retain_handling = (options & OPTION_RETAIN_HANDLING) >> RETAIN_HANDLING_SHIFT,
+        .retain_handling = (uint8_t)((options & OPTION_RETAIN_HANDLING) >> RETAIN_HANDLING_SHIFT),
         .no_local = (options & OPTION_NO_LOCAL) != 0,
         .retain_as_published = (options & OPTION_RETAIN_AS_PUBLISHED) != 0,
     };

@@ -86,7 +86,7 @@ bool topic_share_split(struct slice whole, bool *valid, struct slice *group, str
 
     *group = slice_of(whole.data + SHARE_PREFIX_SIZE, slash - SHARE_PREFIX_SIZE);
     *filter = slice_of(whole.data + slash + 1, whole.size - slash - 1);
-    /* [MQTT-4.8.2-1] and the filter's own rules */
+    /* [MQTT-4.8.2-1] [MQTT-4.8.2-2] and the filter's own rules */
     *valid = group->size > 0 && !contains(*group, '+') && !contains(*group, '#') &&
              !contains(*group, '\0') && topic_filter_valid(*filter);
     return true;
