@@ -17,7 +17,7 @@
 #include "proto/connect.h"
 #include "proto/disconnect.h"
 
-/* What a method keeps between its steps; zeroed before the first, wiped after the last. */
+/* What a method keeps between its steps; zeroed before the first, wiped with the connection. */
 #define AUTHENTICATION_MEMORY_SIZE 512U
 struct authentication_memory {
     _Alignas(16) uint8_t bytes[AUTHENTICATION_MEMORY_SIZE];
