@@ -271,7 +271,7 @@ static struct block *block_for(struct shape_board *board, uint32_t slot)
     uint32_t      at = slot / SHAPE_BLOCK;
     struct block *block = atomic_load_explicit(&board->blocks[at], memory_order_acquire);
     if (block == NULL) {
-        struct block *made = aligned_alloc(LINE_BYTES, sizeof(*made));
+        struct block *made = aligned_alloc(SHAPE_BLOCK, sizeof(*made));
         if (made == NULL)
             return NULL;
         memset(made, 0, sizeof(*made));
@@ -297,7 +297,7 @@ static struct cells *cells_for(struct shape_board *board, struct block *block, u
     if (cells != NULL)
         return cells;
 
-    struct cells *made = aligned_alloc(LINE_BYTES, sizeof(*made));
+    struct cells *made = aligned_alloc(SHAPE_BLOCK, sizeof(*made));
     if (made == NULL)
         return NULL;
     memset(made, 0, sizeof(*made));
