@@ -61,6 +61,17 @@ static uint32_t take_hexadecimal(const uint8_t **at, const uint8_t *end, uint32_
     return digits;
 }
 
+static void put_group(uint8_t ip[16], size_t place, uint16_t group)
+{
+    ip[2 * place] = (uint8_t)(group >> 8);
+    ip[2 * place + 1] = (uint8_t)group;
+}
+
+static uint16_t get_group(const uint8_t ip[16], size_t place)
+{
+    return (uint16_t)(ip[2 * place] << 8 | ip[2 * place + 1]);
+}
+
 /* Groups to the left of "::" stay where they are, those to its right move to the end. */
 static bool spread_groups(const uint16_t *groups, uint32_t count, uint32_t gap, uint8_t ip[16])
 {
@@ -73,8 +84,7 @@ static bool spread_groups(const uint16_t *groups, uint32_t count, uint32_t gap, 
     memset(ip, 0, 16);
     for (uint32_t index = 0; index < count; index++) {
         uint32_t place = has_gap && index >= gap ? index + missing : index;
-        ip[2 * place] = (uint8_t)(groups[index] >> 8);
-        ip[2 * place + 1] = (uint8_t)groups[index];
+        put_group(ip, place, groups[index]);
     }
     return true;
 }
@@ -208,47 +218,58 @@ const char *address_parse(struct address *address, struct slice text)
     return expected;
 }
 
+/* The first longest run of two or more zero groups, which "::" stands for. */
+static void find_gap(const uint8_t ip[16], uint32_t *gap, uint32_t *gap_size)
+{
+    *gap = IPV6_GROUPS;
+    *gap_size = 1;
+    for (uint32_t begin = 0; begin < IPV6_GROUPS; begin++) {
+        uint32_t size = 0;
+        while (begin + size < IPV6_GROUPS && get_group(ip, begin + size) == 0)
+            size++;
+        if (size > *gap_size) {
+            *gap = begin;
+            *gap_size = size;
+        }
+    }
+}
+
+static void print_ipv6(const uint8_t ip[16], char *host, size_t room)
+{
+    uint32_t gap;
+    uint32_t gap_size;
+    size_t   used = 0;
+
+    find_gap(ip, &gap, &gap_size);
+    for (uint32_t group = 0; group < IPV6_GROUPS; group++) {
+        bool colon = used > 0 && host[used - 1] != ':';
+        if (group == gap) {
+            used += (size_t)snprintf(host + used, room - used, "::");
+            group += gap_size - 1;
+        } else {
+            used += (size_t)snprintf(host + used, room - used, "%s%x", colon ? ":" : "",
+                                     (unsigned)get_group(ip, group));
+        }
+    }
+}
+
 char *address_print(const struct address *address, char *text, size_t room)
 {
     const uint8_t *ip = address->ip;
+    char           host[64];
 
     assert(room > 0);
     switch (address->kind) {
     case ADDRESS_IPV4:
         (void)snprintf(text, room, "%u.%u.%u.%u:%u", ip[0], ip[1], ip[2], ip[3], address->port);
         break;
+    case ADDRESS_IPV6:
+        print_ipv6(ip, host, sizeof(host));
+        (void)snprintf(text, room, "[%s]:%u", host, address->port);
+        break;
     case ADDRESS_UNIX:
         (void)snprintf(text, room, "unix:%s", address->path);
         break;
-    case ADDRESS_IPV6: {
-        uint32_t gap = IPV6_GROUPS; /* the first longest run of two or more zero groups */
-        uint32_t gap_size = 1;
-        for (uint32_t begin = 0; begin < IPV6_GROUPS; begin++) {
-            uint32_t size = 0;
-            while (begin + size < IPV6_GROUPS && ip[2 * (begin + size)] == 0 &&
-                   ip[2 * (begin + size) + 1] == 0)
-                size++;
-            if (size > gap_size) {
-                gap = begin;
-                gap_size = size;
-            }
-        }
-        char   host[64];
-        size_t used = 0;
-        host[0] = '\0';
-        for (uint32_t group = 0; group < IPV6_GROUPS; group++) {
-            if (group == gap) {
-                used += (size_t)snprintf(host + used, sizeof(host) - used, "::");
-                group += gap_size - 1;
-                continue;
-            }
-            bool colon = used > 0 && host[used - 1] != ':';
-            used += (size_t)snprintf(host + used, sizeof(host) - used, "%s%x", colon ? ":" : "",
-                                     (unsigned)(ip[2 * group] << 8 | ip[2 * group + 1]));
-        }
-        (void)snprintf(text, room, "[%s]:%u", host, address->port);
-        break;
-    }
     case ADDRESS_NONE:
         text[0] = '\0';
         break;

@@ -207,31 +207,33 @@ static struct outcome parse_mode(struct slice text)
 
 /* ---- values that are not one number ---- */
 
-static const char *add_cpus(struct options *options, uint64_t first, uint64_t last)
+struct cpu_list {
+    uint16_t cpus[OPTIONS_CPUS_MAX];
+    uint32_t count;
+};
+
+static const char *add_cpus(struct cpu_list *list, uint64_t first, uint64_t last)
 {
     if (last < first)
         return "a range runs upwards";
     if (last >= OPTIONS_CPUS_MAX)
         return "CPU numbers are below 1024";
     for (uint64_t cpu = first; cpu <= last; cpu++) {
-        for (uint32_t index = 0; index < options->cpu_count; index++)
-            if (options->cpus[index] == cpu)
+        for (uint32_t index = 0; index < list->count; index++)
+            if (list->cpus[index] == cpu)
                 return "a CPU is named twice";
-        options->cpus[options->cpu_count++] = (uint16_t)cpu;
+        list->cpus[list->count++] = (uint16_t)cpu;
     }
     return NULL;
 }
 
 /* "0-3,6": CPUs in the order given. Empty: all. */
-static const char *parse_cpus(struct options *options, struct slice text)
+static const char *parse_cpus(struct cpu_list *list, struct slice text)
 {
     struct slice element;
 
-    options->cpu_count = 0;
-    memset(options->cpus, 0, sizeof(options->cpus));
     if (text.size == 0)
         return NULL;
-
     while (take_element(&text, &element)) {
         uint32_t       used;
         struct outcome first = take_number(element, &used);
@@ -245,7 +247,7 @@ static const char *parse_cpus(struct options *options, struct slice text)
             if (last.fault != NULL)
                 return last.fault;
         }
-        const char *fault = add_cpus(options, first.value, last.value);
+        const char *fault = add_cpus(list, first.value, last.value);
         if (fault != NULL)
             return fault;
     }
@@ -254,11 +256,13 @@ static const char *parse_cpus(struct options *options, struct slice text)
 
 static const char *store_cpus(struct options *options, struct slice text)
 {
-    struct options before = *options;
-    const char    *fault = parse_cpus(options, text);
+    struct cpu_list list = {.count = 0};
+    const char     *fault = parse_cpus(&list, text);
 
-    if (fault != NULL)
-        *options = before;
+    if (fault == NULL) {
+        memcpy(options->cpus, list.cpus, sizeof(options->cpus));
+        options->cpu_count = list.count;
+    }
     return fault;
 }
 

@@ -381,6 +381,6 @@ const char *option_nearest_argument(struct slice name, const char *const *extra,
         (void)nearest_offer(&nearest, *extra);
     for (uint32_t index = 0; index < option_count; index++)
         if (nearest_offer(&nearest, option_argument(&option_table[index], argument)))
-            nearest.name = strcpy(text, argument);
+            nearest.name = memcpy(text, argument, OPTION_NAME_SIZE);
     return nearest.name;
 }

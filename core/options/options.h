@@ -26,7 +26,7 @@
 #define OPTIONS_NAME_SIZE     64U   /* a listener's name, with its zero */
 #define OPTIONS_PATH_SIZE     1024U /* a path, with its zero */
 #define OPTIONS_TEXT_SIZE     256U  /* any other text, with its zero */
-#define OPTIONS_FILE_SIZE_MAX (1024U * 1024U)
+#define OPTIONS_FILE_SIZE_MAX 1048576U
 #define OPTIONS_NEVER         UINT32_MAX /* "never" where an expiry in seconds allows it */
 
 enum options_command {

@@ -20,12 +20,12 @@ enum word {
 };
 
 static const struct {
-    enum word   word;
     const char *name;
+    enum word   word;
     char        letter; /* 0 none */
 } words[] = {
-    {WORD_CONFIG, "config", 'c'}, {WORD_LISTEN, "listen", 0}, {WORD_BIND, "bind", 0},
-    {WORD_PORT, "port", 'p'},     {WORD_HELP, "help", 'h'},   {WORD_VERSION, "version", 'V'},
+    {"config", WORD_CONFIG, 'c'}, {"listen", WORD_LISTEN, 0}, {"bind", WORD_BIND, 0},
+    {"port", WORD_PORT, 'p'},     {"help", WORD_HELP, 'h'},   {"version", WORD_VERSION, 'V'},
 };
 #define WORD_COUNT (sizeof(words) / sizeof(words[0]))
 

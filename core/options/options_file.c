@@ -194,7 +194,7 @@ static struct slice scalar_text(const struct loader *loader)
     size_t      size = 0;
     const char *text = NULL;
 
-    assert(event_type(loader) == FYET_SCALAR);
+    assert(loader->event != NULL && loader->event->type == FYET_SCALAR);
     if (loader->event->scalar.value != NULL)
         text = fy_token_get_text(loader->event->scalar.value, &size);
     return slice_of(text != NULL ? text : "", text != NULL ? size : 0);
@@ -203,7 +203,7 @@ static struct slice scalar_text(const struct loader *loader)
 /* `limits:` with nothing, or only comments, below it. */
 static bool is_nothing(const struct loader *loader)
 {
-    if (event_type(loader) != FYET_SCALAR)
+    if (loader->event == NULL || loader->event->type != FYET_SCALAR)
         return false;
     struct fy_token *token = loader->event->scalar.value;
     return scalar_text(loader).size == 0 &&

@@ -120,6 +120,6 @@ Test(address, a_path_must_fit_sun_path)
     memset(text + 6, 'x', ADDRESS_PATH_SIZE - 2);
     cr_assert_null(address_parse(&address, slice_text(text)));
 
-    strcat(text, "x");
+    text[strlen(text)] = 'x';
     cr_assert_not_null(address_parse(&address, slice_text(text)));
 }
