@@ -28,7 +28,7 @@ def start(request, shards):
     """start(option=value, ...) starts a broker; all are stopped, and checked, at the end."""
     brokers = []
 
-    def start_one(*, wait=True, shards=shards, **options):
+    def start_one(*, wait=True, **options):
         brokers.append(program.Broker(shards, **options))
         return brokers[-1].start(wait)
 

@@ -32,14 +32,18 @@ def free_port(family=socket.AF_INET, host="127.0.0.1"):
 
 
 class Broker:
-    """One run of the program. Options: packet_size_max="1KiB" and so on, see `arguments_of`."""
+    """One run of the program. Options: limits_packet_size_max="1KiB" and so on.
+
+    Without a port it takes a free one; with port 0 the listeners are those of a configuration file.
+    """
 
     def __init__(self, shards=1, arguments=(), port=None, **options):
         self.shards = shards
-        self.port = port or free_port()
+        self.port = free_port() if port is None else port
         self.address = ("127.0.0.1", self.port)
-        self.arguments = ["--port", str(self.port), "--shards", str(shards),
-                          *self.arguments_of(options), *arguments]
+        self.arguments = ["--shards", str(shards), *self.arguments_of(options), *arguments]
+        if self.port:
+            self.arguments += ["--port", str(self.port)]
         self.process = None
         self.clients = []
         self.errors = None
@@ -93,7 +97,7 @@ class Broker:
             time.sleep(0.05)
         return self.log()
 
-    def signal(self, number):
+    def send_signal(self, number):
         self.process.send_signal(number)
 
     def alive(self):
@@ -121,7 +125,7 @@ class Broker:
         assert code == 0, f"exit code {code}:\n{log[-3000:]}"
 
     def kill(self):
-        """For a test that failed anyway."""
+        """Without looking at how it ends: it has failed, or is not the run that counts."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
