@@ -244,7 +244,7 @@ Test(options, old_clients_sessions_end_no_later_than_new_ones)
 
 Test(options, checking_a_file_prints_each_fault_and_returns_an_exit_code)
 {
-    char   path[] = "/tmp/test_options.XXXXXX";
+    char   path[] = "test_options.XXXXXX";
     char  *printed = NULL;
     size_t printed_size = 0;
     int    descriptor = mkstemp(path);

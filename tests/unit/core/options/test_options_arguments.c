@@ -171,7 +171,7 @@ static void write_file(char *path, const char *text)
 
 Test(options_arguments, the_command_line_beats_the_file_wherever_config_stands)
 {
-    char path[] = "/tmp/test_arguments.XXXXXX";
+    char path[] = "test_arguments.XXXXXX";
     char line[256];
 
     write_file(path, "shards: 2\nlog_level: debug\nlisteners: [0.0.0.0:7, '[::1]:8']\n");
@@ -194,7 +194,7 @@ Test(options_arguments, the_command_line_beats_the_file_wherever_config_stands)
 
 Test(options_arguments, the_command_line_can_mend_what_does_not_go_together_in_the_file)
 {
-    char path[] = "/tmp/test_arguments.XXXXXX";
+    char path[] = "test_arguments.XXXXXX";
     char line[256];
 
     write_file(path, "limits: {queue_bytes_max: 1MiB}\n");
