@@ -109,10 +109,13 @@ void publish_write_forward(const struct publish *publish, struct writer *writer)
         properties_write_forward(publish->properties, writer);
 }
 
-static uint32_t head_properties_size(const struct publish_head *head)
+/* 0 before MQTT 5, which is also the size of an empty block. */
+static uint32_t head_properties_size(enum mqtt_version version, const struct publish_head *head)
 {
-    uint32_t size = head->forward.size;
+    if (version < MQTT_VERSION_5)
+        return 0;
 
+    uint32_t size = head->forward.size;
     size += head->topic_alias != 0 ? 3 : 0;
     size += head->has_message_expiry ? 5 : 0;
     for (uint32_t index = 0; index < head->subscription_id_count; index++)
@@ -121,20 +124,19 @@ static uint32_t head_properties_size(const struct publish_head *head)
 }
 
 /* The variable header alone. */
-static uint32_t head_body_size(enum mqtt_version version, const struct publish_head *head)
+static uint32_t head_body_size(enum mqtt_version version, const struct publish_head *head,
+                               uint32_t properties_size)
 {
     uint32_t size = 2 + head->topic.size + (head->qos > 0 ? 2 : 0);
 
-    if (version == MQTT_VERSION_5) {
-        uint32_t properties = head_properties_size(head);
-        size += variable_size(properties) + properties;
-    }
+    if (version == MQTT_VERSION_5)
+        size += variable_size(properties_size) + properties_size;
     return size;
 }
 
 uint32_t publish_head_size(enum mqtt_version version, const struct publish_head *head)
 {
-    uint32_t size = head_body_size(version, head);
+    uint32_t size = head_body_size(version, head, head_properties_size(version, head));
     uint64_t remaining = (uint64_t)size + head->payload_size;
 
     if (remaining > MQTT_REMAINING_LENGTH_MAX)
@@ -149,16 +151,18 @@ void publish_head_write(enum mqtt_version version, const struct publish_head *he
     assert((head->qos > 0) == (head->packet_id != 0));
     assert(head->qos > 0 || !head->duplicate);
 
-    uint8_t flags = (uint8_t)(head->duplicate << 3 | head->qos << 1 | head->retain);
+    uint32_t properties_size = head_properties_size(version, head);
+    uint8_t  flags = (uint8_t)(head->duplicate << 3 | head->qos << 1 | head->retain);
+
     frame_write_header(writer, PACKET_PUBLISH, flags,
-                       head_body_size(version, head) + head->payload_size);
+                       head_body_size(version, head, properties_size) + head->payload_size);
     write_sized(writer, head->topic);
     if (head->qos > 0)
         write_u16(writer, head->packet_id);
     if (version < MQTT_VERSION_5)
         return;
 
-    write_variable(writer, head_properties_size(head));
+    write_variable(writer, properties_size);
     if (head->topic_alias != 0)
         write_property_u16(writer, PROPERTY_TOPIC_ALIAS, head->topic_alias);
     if (head->has_message_expiry)
