@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#define TURN_NS_MAX 100000000U /* a stall is noticed that late */
-#define GOODBYE_NS  1000000000U
+#define TURN_NS_MAX     100000000U /* a stall is noticed that late */
+#define GOODBYE_NS      1000000000U
+#define TALLY_TEXT_SIZE 192U
 
 bool bench_fail(struct bench *bench, const char *format, ...)
 {
@@ -32,6 +34,12 @@ bool bench_open(struct bench *bench, const struct options *options)
         return bench_fail(bench, "%s is not an IPv4 address", options->host);
     if (getrandom(&bench->run, sizeof(bench->run), 0) < 0)
         return bench_fail(bench, "no random bytes to be had");
+    /* The usual soft limit of 1,024 descriptors is for programs that use select. */
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
     /* Open loop: messages are due to the microsecond, and the default slack is 50. */
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
 
@@ -65,6 +73,38 @@ bool bench_add(struct bench *bench, struct client *client)
     return true;
 }
 
+/* What went wrong with messages, or an empty text. */
+static void tally_describe(const struct tally *tally, char *text, size_t size)
+{
+    uint64_t wrong =
+        tally->lost + tally->duplicated + tally->reordered + tally->misdelivered + tally->foreign;
+    text[0] = '\0';
+    if (wrong > 0)
+        snprintf(text, size,
+                 "messages lost %" PRIu64 ", duplicated %" PRIu64 ", reordered %" PRIu64
+                 ", delivered to the wrong client %" PRIu64 ", foreign or corrupt %" PRIu64,
+                 tally->lost, tally->duplicated, tally->reordered, tally->misdelivered,
+                 tally->foreign);
+}
+
+bool bench_check_tally(struct bench *bench)
+{
+    char wrong[TALLY_TEXT_SIZE];
+    tally_describe(&bench->tally, wrong, sizeof(wrong));
+    return wrong[0] == '\0' ? !bench_failed(bench) : bench_fail(bench, "%s", wrong);
+}
+
+static bool bench_fail_stalled(struct bench *bench, uint64_t silent_ns, const char *missing)
+{
+    char wrong[TALLY_TEXT_SIZE];
+    tally_describe(&bench->tally, wrong, sizeof(wrong));
+    return bench_fail(bench,
+                      "stalled for %.1f s: %" PRIu64 " published, %" PRIu64
+                      " delivered, waiting for %s%s%s",
+                      (double)silent_ns / 1e9, bench->published, bench->tally.delivered, missing,
+                      wrong[0] == '\0' ? "" : "; ", wrong);
+}
+
 bool bench_turn(struct bench *bench, uint64_t deadline_ns, const char *missing)
 {
     if (bench_failed(bench))
@@ -77,10 +117,7 @@ bool bench_turn(struct bench *bench, uint64_t deadline_ns, const char *missing)
 
     uint64_t silent_ns = bench->engine.now_ns - bench->moved_ns;
     if (bench->engine.now_ns > bench->moved_ns && silent_ns > bench->options->stall_ns)
-        return bench_fail(
-            bench,
-            "stalled for %.1f s: %" PRIu64 " published, %" PRIu64 " delivered, waiting for %s",
-            (double)silent_ns / 1e9, bench->published, bench->tally.delivered, missing);
+        return bench_fail_stalled(bench, silent_ns, missing);
     return !bench_failed(bench);
 }
 
@@ -139,17 +176,4 @@ bool bench_measure(struct bench *bench, const struct sample *before)
     measurement->own_cpu_ns += after.own.cpu_ns - before->own.cpu_ns;
     measurement->resident_bytes = after.broker.resident_bytes;
     return true;
-}
-
-bool bench_check_tally(struct bench *bench)
-{
-    const struct tally *tally = &bench->tally;
-    if (tally->lost + tally->duplicated + tally->reordered + tally->misdelivered + tally->foreign ==
-        0)
-        return !bench_failed(bench);
-    return bench_fail(bench,
-                      "messages lost %" PRIu64 ", duplicated %" PRIu64 ", reordered %" PRIu64
-                      ", delivered to the wrong client %" PRIu64 ", foreign %" PRIu64,
-                      tally->lost, tally->duplicated, tally->reordered, tally->misdelivered,
-                      tally->foreign);
 }

@@ -59,7 +59,7 @@ struct bench {
     struct tally          tally;
     struct histogram      latency; /* ns */
     struct measurement    measurement;
-    char                  failure[256]; /* empty while all is well */
+    char                  failure[512]; /* empty while all is well */
 };
 
 /* Both return false after having recorded the failure. */
