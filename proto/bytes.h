@@ -120,6 +120,7 @@ static inline void write_bytes(struct writer *writer, const void *bytes, size_t 
     assert((size_t)(writer->end - writer->at) >= size);
     if (size == 0)
         return;
+    assert(bytes != NULL);
     memcpy(writer->at, bytes, size);
     writer->at += size;
 }

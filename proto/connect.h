@@ -10,7 +10,6 @@ struct connect_will {
     struct slice topic;
     struct slice payload;
     struct slice properties; /* MQTT 5: the whole will property block */
-    struct slice forward;    /* encode only: unused */
     uint32_t     delay_s;
     uint32_t     message_expiry_s; /* valid with has_message_expiry */
     uint8_t      payload_format;

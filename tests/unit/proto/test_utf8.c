@@ -25,8 +25,7 @@ Test(utf8, valid_text_of_each_length_is_accepted)
         "\xef\xbf\xbf",     /* U+FFFF, a non-character: allowed */
         "\xf0\x90\x80\x80", /* U+10000 */
         "\xf4\x8f\xbf\xbf", /* U+10FFFF */
-        "temperature in \xc2\xb0"
-        "C, \xe6\x97\xa5\xe6\x9c\xac",
+        "temperature in \xc2\xb0 Celsius, \xe6\x97\xa5\xe6\x9c\xac",
     };
 
     for (size_t row = 0; row < sizeof(texts) / sizeof(texts[0]); row++)
