@@ -21,7 +21,7 @@ bool bench_fail(struct bench *bench, const char *format, ...)
         return false;
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(bench->failure, sizeof(bench->failure), format, arguments);
+    (void)vsnprintf(bench->failure, sizeof(bench->failure), format, arguments);
     va_end(arguments);
     return false;
 }
@@ -80,11 +80,11 @@ static void tally_describe(const struct tally *tally, char *text, size_t size)
         tally->lost + tally->duplicated + tally->reordered + tally->misdelivered + tally->foreign;
     text[0] = '\0';
     if (wrong > 0)
-        snprintf(text, size,
-                 "messages lost %" PRIu64 ", duplicated %" PRIu64 ", reordered %" PRIu64
-                 ", delivered to the wrong client %" PRIu64 ", foreign or corrupt %" PRIu64,
-                 tally->lost, tally->duplicated, tally->reordered, tally->misdelivered,
-                 tally->foreign);
+        (void)snprintf(text, size,
+                       "messages lost %" PRIu64 ", duplicated %" PRIu64 ", reordered %" PRIu64
+                       ", delivered to the wrong client %" PRIu64 ", foreign or corrupt %" PRIu64,
+                       tally->lost, tally->duplicated, tally->reordered, tally->misdelivered,
+                       tally->foreign);
 }
 
 bool bench_check_tally(struct bench *bench)

@@ -48,7 +48,7 @@ static bool crowd_open(struct crowd *crowd, const struct client_events *events)
         member->client.number = number;
         member->client.subscribe_qos = options->qos;
         member->client.filter = member->topic;
-        snprintf(member->topic, sizeof(member->topic), "bench/%08x/%u", bench->run, number);
+        (void)snprintf(member->topic, sizeof(member->topic), "bench/%08x/%u", bench->run, number);
         if (!bench_add(bench, &member->client))
             return false;
     }

@@ -291,8 +291,9 @@ static void on_send(struct connection *connection, const struct io_uring_cqe *cq
 
 static void engine_handle(const struct io_uring_cqe *cqe)
 {
+    void              *data = io_uring_cqe_get_data(cqe);
     struct connection *connection =
-        (struct connection *)(uintptr_t)(cqe->user_data & ~(uint64_t)OPERATION_MASK);
+        (struct connection *)((uint8_t *)data - (cqe->user_data & OPERATION_MASK));
     enum operation operation = (enum operation)(cqe->user_data & OPERATION_MASK);
 
     switch (operation) {

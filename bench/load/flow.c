@@ -192,7 +192,8 @@ static bool publisher_add(struct flow *flow, uint32_t number)
     publisher->left = calloc((size_t)flow->left_mask + 1, sizeof(*publisher->left));
     if (publisher->left == NULL)
         return bench_fail(flow->bench, "out of memory");
-    snprintf(publisher->topic, sizeof(publisher->topic), "bench/%08x/%u", flow->bench->run, number);
+    (void)snprintf(publisher->topic, sizeof(publisher->topic), "bench/%08x/%u", flow->bench->run,
+                   number);
     publication_encode(&publisher->publication, options->version, publisher->topic, options->qos,
                        false, options->size);
     return bench_add(flow->bench, &publisher->client);
@@ -214,11 +215,11 @@ static bool receiver_add(struct flow *flow, uint32_t number, bool paired)
     if (receiver->expected == NULL)
         return bench_fail(flow->bench, "out of memory");
     if (receiver->publisher_count == 1)
-        snprintf(receiver->filter, sizeof(receiver->filter), "bench/%08x/%u", flow->bench->run,
-                 receiver->first_publisher);
+        (void)snprintf(receiver->filter, sizeof(receiver->filter), "bench/%08x/%u",
+                       flow->bench->run, receiver->first_publisher);
     else
-        snprintf(receiver->filter, sizeof(receiver->filter), "%sbench/%08x/+",
-                 flow->shared ? "$share/group/" : "", flow->bench->run);
+        (void)snprintf(receiver->filter, sizeof(receiver->filter), "%sbench/%08x/+",
+                       flow->shared ? "$share/group/" : "", flow->bench->run);
     return bench_add(flow->bench, &receiver->client);
 }
 
@@ -235,8 +236,10 @@ static bool flow_open(struct flow *flow, bool paired)
     flow->quota = options->messages > 0 ? options->messages : UINT64_MAX;
     flow->publishers = calloc(flow->publisher_count, sizeof(*flow->publishers));
     flow->receivers = calloc(flow->receiver_count, sizeof(*flow->receivers));
-    if (flow->publishers == NULL || flow->receivers == NULL)
-        return bench_fail(flow->bench, "out of memory");
+    if (flow->publishers == NULL || flow->receivers == NULL) {
+        bench_fail(flow->bench, "out of memory");
+        return false;
+    }
     for (uint32_t number = 0; number < flow->receiver_count; number++) {
         if (!receiver_add(flow, number, paired))
             return false;
@@ -288,14 +291,14 @@ static void flow_describe_open(const struct flow *flow, char *text, size_t size)
             uint32_t left = publisher->left[sequence & flow->left_mask];
             if (left == 0)
                 continue;
-            snprintf(text, size,
-                     "%" PRIu64 " messages in all, the first: publisher %u, sequence %" PRIu64
-                     ", lacking at %u of %u receivers",
-                     flow->open, number, sequence, left, flow->copies);
+            (void)snprintf(text, size,
+                           "%" PRIu64 " messages in all, the first: publisher %u, sequence %" PRIu64
+                           ", lacking at %u of %u receivers",
+                           flow->open, number, sequence, left, flow->copies);
             return;
         }
     }
-    snprintf(text, size, "acknowledgements");
+    (void)snprintf(text, size, "acknowledgements");
 }
 
 /* A turn whose stall says what is missing; that is looked for only when it is needed. */

@@ -28,14 +28,14 @@ int main(int count, char **arguments)
     }
     const struct scenario *scenario = scenario_find(arguments[1]);
     if (scenario == NULL) {
-        fprintf(stderr, "unknown scenario %s; --help lists them\n", arguments[1]);
+        (void)fprintf(stderr, "unknown scenario %s; --help lists them\n", arguments[1]);
         return EXIT_USAGE;
     }
     struct options options = scenario_defaults(scenario);
     if (!options_parse(&options, count - 2, arguments + 2))
         return EXIT_USAGE;
     if (scenario->five && options.version != MQTT_VERSION_5) {
-        fprintf(stderr, "%s needs --version 5\n", scenario->name);
+        (void)fprintf(stderr, "%s needs --version 5\n", scenario->name);
         return EXIT_USAGE;
     }
 

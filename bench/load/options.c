@@ -108,8 +108,8 @@ static bool row_parse(const struct option_row *row, struct options *options, con
     double value = strtod(text, &end);
     if (errno != 0 || end == text || *end != '\0' || !(value >= row->minimum) ||
         !(value <= row->maximum)) {
-        fprintf(stderr, "%s wants a number from %.15g to %.15g, not \"%s\"\n", row->name,
-                row->minimum, row->maximum, text);
+        (void)fprintf(stderr, "%s wants a number from %.15g to %.15g, not \"%s\"\n", row->name,
+                      row->minimum, row->maximum, text);
         return false;
     }
     row_store(row, options, value);
@@ -121,7 +121,7 @@ bool options_parse(struct options *options, int count, char *const *arguments)
     for (int index = 0; index < count; index++) {
         const struct option_row *row = row_find(arguments[index]);
         if (row == NULL) {
-            fprintf(stderr, "unknown option %s; --help lists them\n", arguments[index]);
+            (void)fprintf(stderr, "unknown option %s; --help lists them\n", arguments[index]);
             return false;
         }
         if (row->kind == OPTION_FLAG) {
@@ -129,7 +129,7 @@ bool options_parse(struct options *options, int count, char *const *arguments)
             continue;
         }
         if (++index == count) {
-            fprintf(stderr, "%s wants a value\n", row->name);
+            (void)fprintf(stderr, "%s wants a value\n", row->name);
             return false;
         }
         if (!row_parse(row, options, arguments[index]))

@@ -11,12 +11,12 @@
 static int stat_read(int32_t pid, char *text, int size)
 {
     char path[64];
-    snprintf(path, sizeof(path), "/proc/%" PRId32 "/stat", pid);
+    (void)snprintf(path, sizeof(path), "/proc/%" PRId32 "/stat", pid);
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return errno == ENOENT ? -ESRCH : -errno;
     const char *line = fgets(text, size, file);
-    fclose(file);
+    (void)fclose(file);
     return line != NULL ? 0 : -EIO;
 }
 

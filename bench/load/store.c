@@ -45,10 +45,10 @@ static void store_write_one(struct store *store)
     char                  topic[TOPIC_SIZE];
     uint32_t              number = store->written++;
     if (store->ordered)
-        snprintf(topic, sizeof(topic), "bench/%08x", store->bench->run);
+        (void)snprintf(topic, sizeof(topic), "bench/%08x", store->bench->run);
     else
-        snprintf(topic, sizeof(topic), "bench/%08x/%u/%u", store->bench->run, number / 1000,
-                 number % 1000);
+        (void)snprintf(topic, sizeof(topic), "bench/%08x/%u/%u", store->bench->run, number / 1000,
+                       number % 1000);
     publication_encode(&publication, options->version, topic, store->qos, !store->ordered,
                        store->erasing ? 0 : options->size);
     uint8_t     *payload = client_publish(&store->writer, &publication);
@@ -136,8 +136,8 @@ static bool store_open(struct store *store)
     store->seen = calloc(1, store->count);
     if (store->seen == NULL)
         return bench_fail(store->bench, "out of memory");
-    snprintf(store->filter, sizeof(store->filter), "bench/%08x%s", store->bench->run,
-             store->ordered ? "" : "/#");
+    (void)snprintf(store->filter, sizeof(store->filter), "bench/%08x%s", store->bench->run,
+                   store->ordered ? "" : "/#");
     store->writer.events = &writer_events;
     store->writer.role = "p";
     store->reader.events = &reader_events;
@@ -168,8 +168,8 @@ static bool store_round_finish(struct store *store)
     while (store->received + store->bench->tally.lost < store->count ||
            store->reader.releases > 0) {
         char missing[64];
-        snprintf(missing, sizeof(missing), "%u of %u stored messages",
-                 store->count - store->received, store->count);
+        (void)snprintf(missing, sizeof(missing), "%u of %u stored messages",
+                       store->count - store->received, store->count);
         if (!bench_turn(store->bench, UINT64_MAX, missing))
             return false;
     }
