@@ -158,10 +158,8 @@ static bool table_resize(struct map *map, struct table *table, uint64_t hash, ui
 /* Into two tables, by the first hash bit that its values do not share. */
 static bool table_split(struct map *map, struct table *table, uint64_t hash)
 {
-    uint64_t hashes[MAP_LINES_MAX * LINE_WORDS];
     uint64_t bit = UINT64_C(1) << (63 - table->depth);
     uint32_t ones_count = 0;
-    assert(table->line_count <= MAP_LINES_MAX);
     if (table->depth == map->bits && !directory_double(map))
         return false;
 
@@ -170,11 +168,12 @@ static bool table_split(struct map *map, struct table *table, uint64_t hash)
     table_prefetch(table);
     for (size_t at = 0; at < word_count; at++) {
         const void *value = word_value(words[at]);
-        hashes[at] = value != NULL ? map->type->hash_of(map->context, value) : 0;
-        ones_count += value != NULL && (hashes[at] & bit) != 0;
+        ones_count += value != NULL && (map->type->hash_of(map->context, value) & bit) != 0;
     }
 
-    struct table *zeros = table_create(map, table->depth + 1, lines_for(table->live - ones_count));
+    /* A side that would be empty gets no table: a table always has a value. */
+    uint32_t      zeros_count = table->live - ones_count;
+    struct table *zeros = table_create(map, table->depth + 1, lines_for(zeros_count));
     struct table *ones = table_create(map, table->depth + 1, lines_for(ones_count));
     if (zeros == NULL || ones == NULL) {
         table_destroy(map, zeros);
@@ -182,26 +181,35 @@ static bool table_split(struct map *map, struct table *table, uint64_t hash)
         return false;
     }
     for (size_t at = 0; at < word_count; at++) {
-        if (word_value(words[at]) != NULL)
-            table_put((hashes[at] & bit) != 0 ? ones : zeros, hashes[at], word_value(words[at]));
+        const void *value = word_value(words[at]);
+        if (value == NULL)
+            continue;
+        uint64_t value_hash = map->type->hash_of(map->context, value);
+        table_put((value_hash & bit) != 0 ? ones : zeros, value_hash, value);
     }
-    directory_set(map, hash & ~bit, table->depth + 1, zeros);
-    directory_set(map, hash | bit, table->depth + 1, ones);
+    directory_set(map, hash & ~bit, table->depth + 1, zeros_count > 0 ? zeros : NULL);
+    directory_set(map, hash | bit, table->depth + 1, ones_count > 0 ? ones : NULL);
+    table_destroy(map, zeros_count > 0 ? NULL : zeros);
+    table_destroy(map, ones_count > 0 ? NULL : ones);
     table_destroy(map, table);
     return true;
+}
+
+/* Not where the directory would outgrow the values, as hashes that agree in many bits make it. */
+static bool table_may_split(const struct map *map, const struct table *table)
+{
+    return table->depth < MAP_BITS_MAX && map->count >> table->depth >= MAP_LINES_MAX;
 }
 
 static bool table_make_room(struct map *map, struct table *table, uint64_t hash)
 {
     if (table->removed > table->live / 4)
         return table_resize(map, table, hash, table->line_count);
-    if (table->line_count < MAP_LINES_MAX || table->depth == MAP_BITS_MAX) {
-        uint32_t line_count = table->line_count + (table->line_count + 3) / 4;
-        if (table->depth < MAP_BITS_MAX && line_count > MAP_LINES_MAX)
-            line_count = MAP_LINES_MAX;
-        return line_count <= UINT16_MAX && table_resize(map, table, hash, line_count);
-    }
-    return table_split(map, table, hash);
+    if (table->line_count >= MAP_LINES_MAX && table_may_split(map, table))
+        return table_split(map, table, hash);
+
+    uint32_t line_count = table->line_count + (table->line_count + 3) / 4;
+    return line_count <= UINT16_MAX && table_resize(map, table, hash, line_count);
 }
 
 static uint64_t *directory_word(const struct map *map, uint64_t hash)

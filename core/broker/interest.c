@@ -9,7 +9,7 @@
 
 #define TABLE_LINES_MAX 256U /* 2048 words; a larger table is split, in some 20 us */
 #define TABLE_LINES_MIN 2U
-#define DIRECTORY_BITS_MAX 32U
+#define DIRECTORY_BITS_MAX 32U /* the lower half of the spread key is for lines */
 #define WORD_WHO        UINT64_C(0xffff)
 #define NARROW_SHARDS   16U
 #define NO_HASH_LEVEL   255U
@@ -428,17 +428,22 @@ static bool table_split(struct segment *segment, struct interest_garbage *table,
     return true;
 }
 
+/* Not where the directory would outgrow the words, as keys that agree in many bits make it. */
+static bool table_may_split(const struct segment *segment, const struct interest_garbage *table)
+{
+    uint64_t filters = atomic_load_explicit(&segment->filters, memory_order_relaxed);
+    return table->depth < DIRECTORY_BITS_MAX && filters >> table->depth >= TABLE_LINES_MAX;
+}
+
 static bool table_make_room(struct segment *segment, struct interest_garbage *table,
                             uint64_t spread)
 {
     if (table->used - table->live > table->live / 4)
         return table_resize(segment, table, spread, table->line_count);
-    if (table->line_count >= TABLE_LINES_MAX && table->depth < DIRECTORY_BITS_MAX)
+    if (table->line_count >= TABLE_LINES_MAX && table_may_split(segment, table))
         return table_split(segment, table, spread);
 
     uint32_t line_count = table->line_count + (table->line_count + 3) / 4;
-    if (table->depth < DIRECTORY_BITS_MAX && line_count > TABLE_LINES_MAX)
-        line_count = TABLE_LINES_MAX;
     return line_count <= UINT16_MAX && table_resize(segment, table, spread, line_count);
 }
 
