@@ -45,6 +45,7 @@ struct share_group {
     uint32_t            capacity;
     uint32_t            turn; /* NOBODY when empty */
     uint32_t            sticky;
+    struct handle       tag;
     uint64_t            hash;
     uint32_t            name_size;
     char                name[];
@@ -538,4 +539,14 @@ struct share_member *share_group_pick(struct share_group *group, const struct sh
         slot = slot_find(group, choice->exclude_shard, choice->exclude_session);
     assert(slot != NOBODY);
     return &group->slots[slot].member;
+}
+
+struct handle share_group_tag(const struct share_group *group)
+{
+    return group->tag;
+}
+
+void share_group_set_tag(struct share_group *group, struct handle tag)
+{
+    group->tag = tag;
 }

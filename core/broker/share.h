@@ -29,6 +29,7 @@ struct share_member {
     uint64_t      client;  /* name_hash of its client id */
     uint32_t      subscription_id;
     uint32_t      inflight; /* given out and not settled yet (least_inflight) */
+    uint32_t      number;   /* the session's own name for its subscription */
     uint16_t      shard;
     uint8_t       qos;
     uint8_t       flags;  /* enum subscriber_flag */
@@ -60,6 +61,10 @@ void share_group_remove(struct share_groups **groups, struct share_group *group)
 struct share_group *share_group_next(const struct share_group *group); /* NULL after the last */
 struct slice        share_group_name(const struct share_group *group);
 uint32_t            share_group_size(const struct share_group *group);
+
+/* A handle of the owner's choice that goes with the group; zero at first. */
+struct handle share_group_tag(const struct share_group *group);
+void          share_group_set_tag(struct share_group *group, struct handle tag);
 
 /* Adds, or replaces the one of the same shard and session (keeping its inflight count). */
 bool share_group_join(struct share_group *group, const struct share_member *member, bool *is_new);

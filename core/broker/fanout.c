@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "core/broker/fanout.h"
+
+#include "core/base/memory.h"
+#include "core/broker/aliases.h"
+#include "core/broker/retaining.h"
+#include "core/broker/sharing.h"
+#include "core/broker/state.h"
+#include "proto/publish.h"
+
+#include <assert.h>
+
+/* From this size on a payload is sent from where it lies; below, a copy is cheaper (bench/README).
+ */
+#define PAYLOAD_REFERENCE_MIN 4096U
+
+/* From so many receivers on, a frame equal for all is encoded once. */
+#define SHARED_FRAME_RECEIVERS_MIN 3U
+
+struct message *fanout_message(struct broker *broker, struct fanout *fanout)
+{
+    if (fanout->message != NULL || fanout->failed)
+        return fanout->message;
+
+    if (fanout->origin != NULL) {
+        fanout->message = message_create_proxy(fanout->origin_owner, fanout->origin);
+        if (fanout->message != NULL)
+            fanout->origin = NULL; /* its reference is the proxy's now */
+    } else {
+        uint8_t *room = NULL;
+        fanout->message = message_create(broker->shard, (uint16_t)fanout->topic.size,
+                                         fanout->forward.size, fanout->payload.size, &room);
+        if (fanout->message != NULL) {
+            struct message *message = fanout->message;
+            struct writer   writer = {.at = room,
+                                      .end = room + fanout->topic.size + fanout->forward.size +
+                                             fanout->payload.size};
+            write_slice(&writer, fanout->topic);
+            write_slice(&writer, fanout->forward);
+            write_slice(&writer, fanout->payload);
+            message->qos = fanout->qos;
+            message->flags = fanout->retain ? MESSAGE_RETAIN : 0;
+            message->publisher = fanout->publisher;
+            message->publisher_shard = fanout->publisher_shard;
+            message->expires_ms = fanout->expires_ms;
+        }
+    }
+    fanout->failed = fanout->message == NULL;
+    return fanout->message;
+}
+
+static struct fanout fanout_views(const struct message *message)
+{
+    return (struct fanout){
+        .topic = message_topic(message),
+        .forward = message_forward(message),
+        .payload = message_payload(message),
+        .publisher = message->publisher,
+        .publisher_shard = (uint16_t)message->publisher_shard,
+        .expires_ms = message->expires_ms,
+        .qos = message->qos,
+        .retain = (message->flags & MESSAGE_RETAIN) != 0,
+    };
+}
+
+struct fanout fanout_of_message(struct message *message)
+{
+    struct fanout fanout = fanout_views(message);
+    fanout.message = message_retain(message);
+    return fanout;
+}
+
+struct fanout fanout_of_parcel(const struct parcel *parcel)
+{
+    struct fanout fanout = fanout_views(parcel->pointer);
+    fanout.origin = parcel->pointer;
+    fanout.origin_owner = parcel->from;
+    return fanout;
+}
+
+void fanout_end(struct broker *broker, struct fanout *fanout)
+{
+    if (fanout->message != NULL)
+        message_release(fanout->message, broker->outboxes);
+    if (fanout->origin != NULL)
+        broker_post(broker, fanout->origin_owner,
+                    (struct parcel){.kind = PARCEL_RELEASE, .pointer = fanout->origin});
+}
+
+/* The topic as it goes out on this link: an alias in its place, where one was agreed on. */
+static bool use_alias(struct link *link, struct publish_head *head)
+{
+    struct link_extra *extra = link_extra_need(link);
+    if (extra == NULL)
+        return false;
+    if (extra->aliases_out == NULL)
+        extra->aliases_out = topic_aliases_create(link->alias_max_out);
+    if (extra->aliases_out == NULL)
+        return false;
+
+    bool known = false;
+    head->topic_alias = topic_aliases_assign(extra->aliases_out, head->topic, &known);
+    if (known)
+        head->topic = (struct slice){0};
+    return true;
+}
+
+static void count_sent(struct broker *broker, uint8_t qos, uint32_t payload_size)
+{
+    broker->statistics.publish_out++;
+    broker->statistics.publish_out_qos[qos]++;
+    broker->statistics.publish_bytes_out += payload_size;
+}
+
+/* A frame that is the same for all links of this wire format, encoded when first asked for. */
+static const struct shared_frame *shared_frame(struct broker *broker, struct fanout *fanout,
+                                               uint8_t version)
+{
+    struct shared_frame *frame = &fanout->frames[version == MQTT_VERSION_5];
+    if (frame->data != NULL)
+        return frame;
+
+    struct publish_head head = {
+        .topic = fanout->topic,
+        .forward = fanout->forward,
+        .payload_size = fanout->payload.size,
+    };
+    uint32_t head_size = publish_head_size(version, &head);
+    if (head_size == 0)
+        return NULL;
+    frame->size = head_size + fanout->payload.size;
+    uint8_t *room = outflow_run_reserve(&broker->outflows, frame->size, &frame->chunk);
+    if (room == NULL)
+        return NULL;
+    struct writer writer = {.at = room, .end = room + frame->size};
+    publish_head_write(version, &head, &writer);
+    write_slice(&writer, fanout->payload);
+    frame->data = room;
+    return frame;
+}
+
+/* QoS 0 without anything of its own: refer to the bytes that all get. */
+static bool send_shared(struct broker *broker, struct fanout *fanout, struct link *link)
+{
+    const struct shared_frame *frame = shared_frame(broker, fanout, link->version);
+    if (frame == NULL) {
+        broker->statistics.drops[DROP_OUT_OF_MEMORY]++;
+        return false;
+    }
+    if (frame->size > link->packet_size_max) {
+        broker->statistics.drops[DROP_TOO_LARGE]++;
+        return false;
+    }
+    if (link->outflow == NULL)
+        link->outflow = outflow_take(&broker->outflows);
+    if (link->outflow == NULL || !outflow_append_run(&broker->outflows, link->outflow, frame->chunk,
+                                                     frame->data, frame->size)) {
+        broker->statistics.drops[DROP_OUT_OF_MEMORY]++;
+        return false;
+    }
+    broker->statistics.packets_out++;
+    count_sent(broker, 0, fanout->payload.size);
+    link_dirty(broker, link);
+    return true;
+}
+
+bool fanout_encode(struct broker *broker, struct fanout *fanout, struct link *link, uint8_t qos,
+                   bool retain, bool duplicate, uint16_t packet_id, const uint32_t *identifiers,
+                   uint32_t count)
+{
+    struct publish_head head = {
+        .topic = fanout->topic,
+        .forward = fanout->forward,
+        .subscription_ids = identifiers,
+        .subscription_id_count = count,
+        .payload_size = fanout->payload.size,
+        .packet_id = packet_id,
+        .qos = qos,
+        .retain = retain,
+        .duplicate = duplicate,
+    };
+    if (fanout->expires_ms != 0) {
+        /* What is left of it, rounded up: it never reads 0 before it is over (MQTT-3.3.2-6). */
+        head.has_message_expiry = true;
+        head.message_expiry_s = fanout->expires_ms > broker->now_ms
+                                    ? (uint32_t)((fanout->expires_ms - broker->now_ms + 999) / 1000)
+                                    : 0;
+    }
+    uint32_t whole = publish_head_size(link->version, &head);
+    if (whole == 0 || (uint64_t)whole + head.payload_size > link->packet_size_max) {
+        broker->statistics.drops[DROP_TOO_LARGE]++; /* [MQTT-3.1.2-24] [MQTT-3.1.2-25] */
+        return false;
+    }
+    if (link->alias_max_out > 0 && !use_alias(link, &head)) {
+        broker->statistics.drops[DROP_OUT_OF_MEMORY]++;
+        return false;
+    }
+
+    uint32_t head_size = link->alias_max_out > 0 ? publish_head_size(link->version, &head) : whole;
+    bool     reference =
+        head.payload_size >= PAYLOAD_REFERENCE_MIN && fanout_message(broker, fanout) != NULL;
+    uint32_t size = reference ? head_size : head_size + head.payload_size;
+    uint8_t *room = link_reserve(broker, link, size);
+    if (room == NULL)
+        return false;
+    struct writer writer = {.at = room, .end = room + size};
+    publish_head_write(link->version, &head, &writer);
+    if (!reference)
+        write_slice(&writer, fanout->payload);
+    else if (!outflow_append_payload(&broker->outflows, link->outflow, fanout->message)) {
+        link_abort(broker, link); /* half a packet is in the output */
+        return false;
+    }
+    count_sent(broker, qos, head.payload_size);
+    return true;
+}
+
+/* Makes the delivery that a queue or a flight keeps. */
+static bool make_delivery(struct broker *broker, struct fanout *fanout, uint8_t qos, bool retain,
+                          const uint32_t *identifiers, uint32_t count, uint32_t share,
+                          struct delivery *delivery)
+{
+    struct message *message = fanout_message(broker, fanout);
+    bool            failed = message == NULL;
+    uint64_t        packed = failed ? 0 : identifiers_pack(identifiers, count, &failed);
+    if (failed) {
+        broker->statistics.drops[DROP_OUT_OF_MEMORY]++;
+        return false;
+    }
+    *delivery = (struct delivery){
+        .message = message_retain(message),
+        .identifiers = packed,
+        .qos = qos,
+        .flags = retain ? DELIVERY_RETAIN : 0,
+        .share = share,
+    };
+    return true;
+}
+
+void fanout_to_session(struct broker *broker, struct fanout *fanout, struct session *session,
+                       uint8_t qos, bool retain, const uint32_t *identifiers, uint32_t count,
+                       uint32_t share)
+{
+    if (qos == 0 && session_sends_at_once(broker, session, 0)) {
+        struct link *link = session->link;
+        bool plain = !retain && count == 0 && fanout->expires_ms == 0 && link->alias_max_out == 0 &&
+                     fanout->payload.size < PAYLOAD_REFERENCE_MIN;
+        bool sent = plain && fanout->shares_frames ? send_shared(broker, fanout, link)
+                                                   : fanout_encode(broker, fanout, link, 0, retain,
+                                                                   false, 0, identifiers, count);
+        fanout->accepted += sent;
+        return;
+    }
+
+    struct delivery delivery;
+    if (!make_delivery(broker, fanout, qos, retain, identifiers, count, share, &delivery))
+        return;
+    if (session_accept(broker, session, delivery))
+        fanout->accepted++;
+    else
+        fanout->refused++;
+}
+
+static uint8_t smaller(uint8_t a, uint8_t b)
+{
+    return a < b ? a : b;
+}
+
+/* One filter, so each session stands there at most once: nothing to merge. */
+static void deliver_node(struct broker *broker, struct fanout *fanout, struct filter_node *node)
+{
+    struct subscriber *subscribers = filter_node_subscribers(node);
+    for (uint32_t at = 0; at < node->subscriber_count; at++) {
+        const struct subscriber *subscriber = &subscribers[at];
+        struct session          *session = subscriber->session;
+        if (at + 4 < node->subscriber_count)
+            __builtin_prefetch(subscribers[at + 4].session);
+        if ((subscriber->flags & SUBSCRIBER_NO_LOCAL) != 0 && session->hash == fanout->publisher)
+            continue; /* [MQTT-3.8.3-3] */
+        bool retain = fanout->retain && (subscriber->flags & SUBSCRIBER_RETAIN_AS_PUBLISHED) != 0;
+        fanout_to_session(broker, fanout, session, smaller(subscriber->qos, fanout->qos), retain,
+                          &subscriber->subscription_id, subscriber->subscription_id != 0, 0);
+    }
+}
+
+static struct match *match_of(struct broker *broker, struct session *session)
+{
+    if (session->match_epoch == broker->match_epoch)
+        return &broker->matches[session->match_index];
+
+    if (broker->match_count == broker->match_capacity) {
+        broker->match_capacity = broker->match_capacity == 0 ? 64 : broker->match_capacity * 2;
+        broker->matches =
+            memory_need(broker->matches, broker->match_capacity * sizeof(*broker->matches));
+    }
+    session->match_epoch = broker->match_epoch;
+    session->match_index = broker->match_count;
+    struct match *match = &broker->matches[broker->match_count++];
+    *match = (struct match){.session = session};
+    return match;
+}
+
+static void match_add_identifier(struct broker *broker, struct match *match, uint32_t identifier)
+{
+    if (broker->match_identifier_count == broker->match_identifier_capacity) {
+        broker->match_identifier_capacity =
+            broker->match_identifier_capacity == 0 ? 64 : broker->match_identifier_capacity * 2;
+        broker->match_identifiers =
+            memory_need(broker->match_identifiers,
+                        broker->match_identifier_capacity * sizeof(*broker->match_identifiers));
+    }
+    broker->match_identifiers[broker->match_identifier_count] =
+        (struct match_identifier){.identifier = identifier, .next = match->identifier_first};
+    match->identifier_first = broker->match_identifier_count++;
+    match->identifier_count++;
+}
+
+static void merge_node(struct broker *broker, const struct fanout *fanout, struct filter_node *node)
+{
+    struct subscriber *subscribers = filter_node_subscribers(node);
+    for (uint32_t at = 0; at < node->subscriber_count; at++) {
+        const struct subscriber *subscriber = &subscribers[at];
+        if ((subscriber->flags & SUBSCRIBER_NO_LOCAL) != 0 &&
+            subscriber->session->hash == fanout->publisher)
+            continue;
+        struct match *match = match_of(broker, subscriber->session);
+        if (subscriber->qos > match->qos)
+            match->qos = subscriber->qos;
+        if ((subscriber->flags & SUBSCRIBER_RETAIN_AS_PUBLISHED) != 0)
+            match->retain_as_published = true;
+        if (subscriber->subscription_id != 0)
+            match_add_identifier(broker, match, subscriber->subscription_id);
+    }
+}
+
+/* All identifiers of a merged match, in a scratch array. */
+static const uint32_t *match_identifiers(struct broker *broker, const struct match *match)
+{
+    if (match->identifier_count > broker->identifier_capacity) {
+        broker->identifier_capacity = match->identifier_count * 2;
+        broker->identifiers = memory_need(broker->identifiers, broker->identifier_capacity *
+                                                                   sizeof(*broker->identifiers));
+    }
+    uint32_t count = 0;
+    for (uint32_t at = match->identifier_first; at != 0; at = broker->match_identifiers[at].next)
+        broker->identifiers[count++] = broker->match_identifiers[at].identifier;
+    return broker->identifiers;
+}
+
+/*
+ * Several filters match: a session that stands at more than one gets the message once, at the
+ * highest QoS, with all identifiers (MQTT-3.3.4-2, -3).
+ */
+static void deliver_merged(struct broker *broker, struct fanout *fanout, struct filter_node **nodes,
+                           uint32_t count)
+{
+    if (++broker->match_epoch == 0)
+        broker->match_epoch = 1; /* new sessions begin with 0 */
+    broker->match_count = 0;
+    broker->match_identifier_count = 1;
+
+    for (uint32_t at = 0; at < count; at++)
+        merge_node(broker, fanout, nodes[at]);
+
+    fanout->shares_frames = broker->match_count >= SHARED_FRAME_RECEIVERS_MIN;
+    for (uint32_t at = 0; at < broker->match_count; at++) {
+        const struct match *match = &broker->matches[at];
+        fanout_to_session(broker, fanout, match->session, smaller(match->qos, fanout->qos),
+                          fanout->retain && match->retain_as_published,
+                          match_identifiers(broker, match), match->identifier_count, 0);
+    }
+}
+
+void fanout_local(struct broker *broker, struct fanout *fanout, const struct topic_hashes *hashes)
+{
+    uint32_t             count = 0;
+    struct filter_node **nodes = topic_index_match(broker->index, fanout->topic, hashes, &count);
+    if (count == 0) {
+        if (fanout->origin != NULL)
+            broker->statistics.parcels_false_positive++;
+        return;
+    }
+
+    uint32_t plain = 0;
+    for (uint32_t at = 0; at < count; at++) {
+        plain += nodes[at]->subscriber_count > 0;
+        if (nodes[at]->shares != NULL)
+            sharing_deliver(broker, fanout, nodes[at]);
+    }
+    if (plain == 1 && count == 1) {
+        fanout->shares_frames = nodes[0]->subscriber_count >= SHARED_FRAME_RECEIVERS_MIN;
+        deliver_node(broker, fanout, nodes[0]);
+    } else if (plain > 0) {
+        deliver_merged(broker, fanout, nodes, count);
+    }
+}
+
+/* One parcel to every other shard that may have a subscriber. */
+static void spread(struct broker *broker, struct fanout *fanout, const struct topic_hashes *hashes,
+                   struct shard_set *interested)
+{
+    interest_match(broker->interest, hashes, interested);
+    for (uint32_t word = 0; word < SHARDS_MAX / 64; word++) {
+        for (uint64_t rest = interested->words[word]; rest != 0; rest &= rest - 1) {
+            uint16_t target = (uint16_t)(word * 64 + (uint32_t)__builtin_ctzll(rest));
+            if (target == broker->shard)
+                continue;
+            struct message *message = fanout_message(broker, fanout);
+            if (message == NULL) {
+                broker->statistics.drops[DROP_OUT_OF_MEMORY]++;
+                return;
+            }
+            broker_post(
+                broker, target,
+                (struct parcel){.kind = PARCEL_PUBLISH, .pointer = message_retain(message)});
+            fanout->accepted++;
+        }
+    }
+}
+
+void fanout_everywhere(struct broker *broker, struct fanout *fanout)
+{
+    struct topic_hashes hashes;
+    topic_hashes_compute(broker->secret, fanout->topic, &hashes);
+
+    /* `$SYS` and friends are the broker's own; the set is for the retained message's home. */
+    struct shard_set interested = {0};
+    if (broker->shard_count > 1)
+        spread(broker, fanout, &hashes, &interested);
+    if (fanout->retain)
+        retaining_store(broker, fanout, &interested);
+    fanout_local(broker, fanout, &hashes);
+}
