@@ -22,7 +22,9 @@
 #define OUTBOX_HIGH 8192U
 #define OUTBOX_LOW  1024U
 
-#define SHARE_GROUPS_MAX (1U << 24)
+/* Where no limit is configured. */
+#define SESSIONS_MAX     (1U << 24)
+#define SHARE_GROUPS_MAX (1U << 20)
 
 static struct slice key_of_session(const void *value)
 {
@@ -107,7 +109,10 @@ struct broker *broker_create(const struct broker_place *place, uint64_t now_ms)
     broker->outboxes = calloc(broker->shard_count, sizeof(*broker->outboxes));
     outflow_pool_init(&broker->outflows, broker->outboxes);
     broker->links = pool_create(sizeof(struct link), place->links_max);
-    broker->sessions = pool_create(sizeof(struct session), UINT32_MAX);
+    uint64_t sessions_max = broker_share_of(broker, options->limits.sessions_max);
+    broker->sessions = pool_create(
+        sizeof(struct session),
+        sessions_max != 0 && sessions_max < SESSIONS_MAX ? (uint32_t)sessions_max : SESSIONS_MAX);
     broker->share_groups = pool_create(sizeof(struct sharing_group), SHARE_GROUPS_MAX);
     broker->index = topic_index_create(place->secret, options->limits.filter_shapes_max);
     broker->wheel = timer_wheel_create(now_ms);
