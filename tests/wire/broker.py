@@ -62,7 +62,8 @@ class Broker:
         self.errors = tempfile.TemporaryFile()
         self.output = tempfile.TemporaryFile()
         environment = dict(os.environ)
-        environment.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
+        # A small quarantine, so that tests of memory see what was freed.
+        environment.setdefault("ASAN_OPTIONS", "detect_leaks=1:quarantine_size_mb=4")
         environment.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
         environment.setdefault("TSAN_OPTIONS", "halt_on_error=0:second_deadlock_stack=1")
         self.process = subprocess.Popen([PROGRAM, *self.arguments], stdout=self.output,

@@ -6,6 +6,7 @@ a test can be as wrong as it likes; what comes in is parsed strictly, so that th
 """
 import collections
 import itertools
+import os
 import select
 import socket
 import struct
@@ -19,7 +20,7 @@ NAMES = ["RESERVED", "CONNECT", "CONNACK", "PUBLISH", "PUBACK", "PUBREC", "PUBRE
          "AUTH"]
 
 # Generous: a test fails by waiting this long, it never passes by it.
-PATIENCE_S = 15
+PATIENCE_S = float(os.environ.get("WIRE_PATIENCE_S", "15"))
 
 # name: (identifier, kind); kinds: 1, 2, 4 byte integers, v variable, s string, b binary, p pair.
 PROPERTIES = {

@@ -18,7 +18,7 @@ static MQTTClient client_open(const char *uri, int version)
     MQTTClient               client = NULL;
     MQTTClient_createOptions create = MQTTClient_createOptions_initializer;
     create.MQTTVersion = version;
-    if (MQTTClient_createWithOptions(&client, uri, "", MQTTCLIENT_PERSISTENCE_NONE, NULL,
+    if (MQTTClient_createWithOptions(&client, uri, "paho-c", MQTTCLIENT_PERSISTENCE_NONE, NULL,
                                      &create) != MQTTCLIENT_SUCCESS)
         return NULL;
 

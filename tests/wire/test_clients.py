@@ -32,7 +32,7 @@ def run(*arguments, **more):
 def subscriber(broker, *arguments):
     """mosquitto_sub, once it has subscribed."""
     process = subprocess.Popen(
-        ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(broker.port), "-d", "-W", "30", *arguments],
+        ["stdbuf", "-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", str(broker.port), "-d", "-W", "30", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ,
                                                                         "LC_ALL": "C.UTF-8"})
     lines = []
@@ -68,7 +68,7 @@ def test_mosquitto_retained_will_and_properties(broker):
               "-F", "%r %p %C %P")
     assert out.strip() == "1 value text name:value"
     listener = subscriber(broker, "-V", "mqttv5", "-t", "will", "-C", "1")
-    dying = subprocess.Popen(["mosquitto_sub", "-p", port, "-V", "mqttv5", "-t", "x", "-d",
+    dying = subprocess.Popen(["stdbuf", "-oL", "mosquitto_sub", "-p", port, "-V", "mqttv5", "-t", "x", "-d",
                               "--will-topic", "will", "--will-payload", "gone"],
                              stdout=subprocess.PIPE, text=True)
     while not dying.stdout.readline().startswith("Subscribed"):

@@ -36,6 +36,7 @@ def test_qos_2_sent_twice_is_delivered_once(broker, version):
     client.quiet()
     other.send(mqtt.publish("a", b"y", 2, False, False, 7, version=version))
     other.expect(mqtt.PUBREC)
+    other.send(mqtt.ack(mqtt.PUBREL, 7))
     assert client.message().payload == b"y"  # the identifier is free again
 
 
@@ -223,13 +224,16 @@ def test_acknowledgements_come_in_the_order_of_the_messages(broker):
 def test_both_sides_may_use_the_same_packet_id(broker):
     client = broker.connect("client", auto_ack=False)
     client.subscribe("a", qos=2)
-    client.send(mqtt.publish("a", b"x", 2, False, False, 1))
+    client.send(mqtt.publish("a", b"1", 2, False, False, 1))
     client.expect(mqtt.PUBREC)
-    found = client.message()
-    client.send(mqtt.ack(mqtt.PUBREC, found.packet_id))
-    assert client.expect(mqtt.PUBREL).packet_id == found.packet_id
-    client.send(mqtt.ack(mqtt.PUBREL, 1) + mqtt.ack(mqtt.PUBCOMP, found.packet_id))
-    assert client.expect(mqtt.PUBCOMP).packet_id == 1
+    client.send(mqtt.ack(mqtt.PUBREL, 1))
+    client.expect(mqtt.PUBCOMP)
+    theirs = client.message().packet_id
+    client.send(mqtt.publish("b", b"2", 2, False, False, theirs))  # in flight both ways
+    assert client.expect(mqtt.PUBREC).packet_id == theirs
+    client.send(mqtt.ack(mqtt.PUBREC, theirs) + mqtt.ack(mqtt.PUBREL, theirs))
+    assert {client.receive().kind for _ in range(2)} == {mqtt.PUBREL, mqtt.PUBCOMP}
+    client.send(mqtt.ack(mqtt.PUBCOMP, theirs))
     client.ping()
 
 
