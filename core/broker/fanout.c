@@ -302,7 +302,7 @@ static struct match *match_of(struct broker *broker, struct session *session)
 
 static void match_add_identifier(struct broker *broker, struct match *match, uint32_t identifier)
 {
-    if (broker->match_identifier_count == broker->match_identifier_capacity) {
+    if (broker->match_identifier_count >= broker->match_identifier_capacity) {
         broker->match_identifier_capacity =
             broker->match_identifier_capacity == 0 ? 64 : broker->match_identifier_capacity * 2;
         broker->match_identifiers =
