@@ -266,6 +266,8 @@ bool broker_accept(struct broker *broker, const struct link_origin *origin, stru
 struct input_result broker_input(struct broker *broker, struct handle handle, struct slice bytes)
 {
     struct link *link = pool_get(broker->links, handle);
+    if (link != NULL && (link->flags & LINK_HANDED_OVER) != 0)
+        return (struct input_result){0};
     if (link == NULL || link->phase == LINK_OVER)
         return (struct input_result){.consumed = bytes.size};
     return input_take(broker, link, bytes);

@@ -122,6 +122,7 @@ void link_hand_over(struct broker *broker, struct link *link, uint16_t target)
     broker->statistics.greeting--;
     broker->statistics.handovers_out++;
     link->phase = LINK_OVER;
+    link->flags |= LINK_HANDED_OVER;
     timer_wheel_disarm(broker->wheel, &link->alarm);
     effects_order(&broker->effects, ORDER_HANDOVER, link->self, target);
 }

@@ -27,6 +27,7 @@ enum link_flag {
     LINK_DIRTY = 1,        /* stands in this turn's flush list */
     LINK_PAUSED = 2,       /* is not being read */
     LINK_PROBLEM_INFO = 4, /* the client takes reason strings (MQTT-3.1.2-29) */
+    LINK_HANDED_OVER = 8,  /* what comes in is for another shard: nothing is consumed */
 };
 
 /* What few links need; made when first needed. */
