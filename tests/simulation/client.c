@@ -682,6 +682,8 @@ static void on_connack(struct client *client, const struct frame *frame)
 
     if (reason != MQTT_SUCCESS || client->connected)
         trace_fail("client %u got a bad or second CONNACK (0x%02x)", client->index, reason);
+    if (connack.reason != MQTT_SUCCESS && client->stopping)
+        return; /* the end of the connection follows */
     if (connack.reason != MQTT_SUCCESS)
         trace_fail("client %u was refused with 0x%02x", client->index, connack.reason);
     if (client->version == MQTT_VERSION_31)
@@ -705,7 +707,10 @@ static void on_connack(struct client *client, const struct frame *frame)
                                  ? connack.session_expiry_s
                                  : client_expiry_of(client, &client->connect);
     client->will_certain = client->will_message != UINT32_MAX;
-    client->broker_receive_maximum = connack.receive_maximum;
+    /* Before MQTT 5 a client is not told, and has to be set up to fit. */
+    client->broker_receive_maximum = client->version == MQTT_VERSION_5
+                                         ? connack.receive_maximum
+                                         : client->options->protocol.receive_maximum;
     client->broker_alias_max = connack.topic_alias_maximum;
     model_connected(client->model, client->index);
     if (client->resumed)

@@ -79,8 +79,8 @@ static void misfit_write_flood(const struct misfit *misfit, struct wire *wire,
             .topic = slice_text("flood/x"),
             .payload_size = random_below(random, sizeof(payload)),
             .qos = (uint8_t)random_below(random, 2),
-            .packet_id = (uint16_t)random_between(random, 1, 3),
         };
+        head.packet_id = (uint16_t)(head.qos == 0 ? 0 : random_between(random, 1, 3));
         uint8_t       bytes[64];
         struct writer writer = {.at = bytes, .end = bytes + sizeof(bytes)};
         publish_head_write(misfit->version, &head, &writer);

@@ -202,7 +202,9 @@ static void rest_audit(struct simulation *simulation)
                        model->topics[topic].name);
     }
     cluster_sum(simulation->cluster, &sum);
-    if (sum.retained_messages < seen || sum.retained_messages > model->topic_count)
+    /* Expired ones may still be counted; and where the broker publishes, its own are. */
+    if (sum.retained_messages < seen ||
+        (simulation->options.sys.interval_ms == 0 && sum.retained_messages > model->topic_count))
         trace_fail("%" PRIu64 " retained messages are counted, %u were found",
                    sum.retained_messages, seen);
     rest_check_gauges(simulation);
@@ -275,8 +277,10 @@ void rest_leave(struct simulation *simulation)
 
     struct statistics sum;
     cluster_sum(simulation->cluster, &sum);
-    expect_gauge("retained_messages", sum.retained_messages, 0);
-    expect_gauge("retained_bytes", sum.retained_bytes, 0);
+    if (simulation->options.sys.interval_ms == 0) {
+        expect_gauge("retained_messages", sum.retained_messages, 0);
+        expect_gauge("retained_bytes", sum.retained_bytes, 0);
+    }
     expect_gauge("filters in the interest table", cluster_interest_filters(simulation->cluster), 0);
 }
 

@@ -33,6 +33,7 @@ struct arguments {
 
 /* Of the sanitizer's allocator, where there is one. */
 extern size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+extern int    __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 extern void   __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 static size_t bytes_in_use(void)
@@ -166,6 +167,9 @@ static uint64_t run_seed(const struct arguments *arguments, uint64_t seed,
     size_t before = bytes_in_use();
     *result = simulation_run(&plan);
     size_t after = bytes_in_use();
+    if (after != before && plan.sabotage == SABOTAGE_NONE &&
+        __lsan_do_recoverable_leak_check != NULL)
+        __lsan_do_recoverable_leak_check();
     if (after != before)
         trace_fail("%zd bytes are left when everything is destroyed",
                    (ssize_t)(after - before));
