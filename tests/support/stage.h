@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/*
+ * One broker on a stage, and peers that speak to it in bytes: no socket, and a clock that tests
+ * move.
+ *
+ *     struct stage stage;
+ *     stage_begin(&stage, NULL);
+ *     static struct peer peer;
+ *     peer_connect(&peer, &stage, MQTT_VERSION_5, "client");
+ *     wire_publish(&peer.say, MQTT_VERSION_5, "a", "hello", 1, 1);
+ *     peer_say(&peer);
+ *     ... peer_hear(&peer, &frame), peer_expect_ack(...), peer_expect_silence(...) ...
+ *     stage_end(&stage);
+ *
+ * What a peer expects is asserted with Criterion.
+ */
+
+#include "core/broker/broker.h"
+#include "tests/support/wire.h"
+
+#include <criterion/criterion.h>
+
+#define STAGE_PEERS 64U
+
+struct stage;
+
+struct peer {
+    struct stage     *stage;
+    enum mqtt_version version;
+    struct handle     link;
+    struct wire       say;  /* packets for the next peer_say */
+    struct wire       kept; /* said, not taken by the broker yet */
+    struct wire       heard;
+    uint32_t          heard_at; /* what was looked at already */
+    uint16_t          seat;
+    bool              open;   /* the broker knows the link */
+    bool              ended;  /* the broker ordered the end */
+    bool              paused; /* the broker does not want to read */
+    bool              resumed;
+    bool              dirty; /* the broker has something to send */
+    bool              deaf;  /* nothing is taken out of the broker's output */
+};
+
+struct stage {
+    struct broker      *broker;
+    struct options      options;
+    struct topic_secret secret;
+    uint64_t            now_ms;
+    struct peer        *peers[STAGE_PEERS];
+};
+
+static inline struct peer *stage_peer(struct stage *stage, struct handle link)
+{
+    for (uint32_t seat = 0; seat < STAGE_PEERS; seat++) {
+        struct peer *peer = stage->peers[seat];
+        if (peer != NULL && peer->open && handle_equal(peer->link, link))
+            return peer;
+    }
+    return NULL;
+}
+
+/* Takes all that the broker has for this peer, in a few parts at a time. */
+static inline void stage_take(struct stage *stage, struct peer *peer)
+{
+    struct slice parts[4];
+    uint32_t     count;
+
+    peer->dirty = false;
+    while ((count = broker_output(stage->broker, peer->link, parts, 4)) > 0) {
+        uint32_t size = 0;
+        for (uint32_t part = 0; part < count; part++) {
+            wire_raw(&peer->heard, parts[part].data, parts[part].size);
+            size += parts[part].size;
+        }
+        broker_sent(stage->broker, peer->link, size);
+    }
+}
+
+static inline void stage_offer(struct stage *stage, struct peer *peer)
+{
+    if (peer->ended || peer->paused || peer->kept.size == 0)
+        return;
+
+    struct slice        exact = wire_exact(wire_view(&peer->kept));
+    struct input_result result = broker_input(stage->broker, peer->link, exact);
+    free((void *)exact.data);
+    cr_assert_leq(result.consumed, peer->kept.size);
+    memmove(peer->kept.data, peer->kept.data + result.consumed, peer->kept.size - result.consumed);
+    peer->kept.size -= result.consumed;
+}
+
+static inline void stage_carry_out(struct peer *peer, enum order_kind kind)
+{
+    switch (kind) {
+    case ORDER_CLOSE:
+        peer->ended = true;
+        break;
+    case ORDER_ABORT:
+        peer->ended = true;
+        peer->deaf = true;
+        break;
+    case ORDER_PAUSE:
+        peer->paused = true;
+        break;
+    case ORDER_RESUME:
+        peer->paused = false;
+        peer->resumed = true;
+        break;
+    case ORDER_HANDOVER:
+        cr_assert_fail("a handover on one shard");
+        break;
+    }
+}
+
+/* What the shard does between two turns: sends, closes, reads on. */
+static inline void stage_serve(struct stage *stage, struct peer *peer)
+{
+    if (peer->dirty && !peer->deaf)
+        stage_take(stage, peer);
+    if (peer->ended) {
+        if (!peer->deaf)
+            stage_take(stage, peer);
+        broker_forget(stage->broker, peer->link);
+        peer->open = false;
+    } else if (peer->resumed) {
+        peer->resumed = false;
+        stage_offer(stage, peer);
+    }
+}
+
+/* Ends a turn that was begun, and goes on with further ones until the broker is quiet. */
+static inline void stage_finish_turn(struct stage *stage)
+{
+    for (unsigned round = 0;; round++) {
+        cr_assert_lt(round, 10000, "turns without an end");
+        bool            more = broker_end_turn(stage->broker);
+        struct effects *effects = broker_effects(stage->broker);
+        bool            quiet = !more && effects->flush_count == 0 && effects->order_count == 0;
+        for (uint32_t at = 0; at < effects->flush_count; at++) {
+            struct peer *peer = stage_peer(stage, effects->flush[at]);
+            if (peer != NULL)
+                peer->dirty = true;
+        }
+        for (uint32_t at = 0; at < effects->order_count; at++) {
+            struct peer *peer = stage_peer(stage, effects->orders[at].link);
+            cr_assert_not_null(peer, "an order for a link that was forgotten");
+            stage_carry_out(peer, effects->orders[at].kind);
+        }
+        broker_effects_done(stage->broker);
+        if (quiet)
+            return;
+
+        broker_begin_turn(stage->broker, stage->now_ms);
+        for (uint32_t seat = 0; seat < STAGE_PEERS; seat++) {
+            if (stage->peers[seat] != NULL && stage->peers[seat]->open)
+                stage_serve(stage, stage->peers[seat]);
+        }
+    }
+}
+
+/* Lets time pass, in steps, so that every alarm rings in its turn. */
+static inline void stage_pass(struct stage *stage, uint64_t milliseconds)
+{
+    uint64_t end_ms = stage->now_ms + milliseconds;
+
+    while (stage->now_ms < end_ms) {
+        uint64_t step = milliseconds / 64 + 1;
+        stage->now_ms = stage->now_ms + step < end_ms ? stage->now_ms + step : end_ms;
+        broker_begin_turn(stage->broker, stage->now_ms);
+        stage_finish_turn(stage);
+    }
+}
+
+/* `change` may alter the defaults; NULL leaves them. No `$SYS` in the way. */
+static inline void stage_begin(struct stage *stage, void (*change)(struct options *options))
+{
+    static const uint8_t entropy[32] = "a secret that is always the same";
+
+    *stage = (struct stage){.now_ms = 1000000};
+    options_defaults(&stage->options);
+    stage->options.sys.interval_ms = 0;
+    if (change != NULL)
+        change(&stage->options);
+    topic_secret_init(&stage->secret, entropy, sizeof(entropy));
+
+    struct broker_place place = {
+        .shard_count = 1,
+        .secret = &stage->secret,
+        .options = &stage->options,
+        .links_max = STAGE_PEERS,
+        .seed = 7,
+    };
+    stage->broker = broker_create(&place, stage->now_ms);
+    cr_assert_not_null(stage->broker);
+}
+
+/* A connection without a CONNECT. The stage looks at its peers until its end: they are static. */
+static inline void peer_open(struct peer *peer, struct stage *stage, enum mqtt_version version)
+{
+    struct link_origin origin = {0};
+
+    *peer = (struct peer){.stage = stage, .version = version, .open = true};
+    while (stage->peers[peer->seat] != NULL)
+        peer->seat++;
+    cr_assert_lt(peer->seat, STAGE_PEERS);
+    stage->peers[peer->seat] = peer;
+    broker_begin_turn(stage->broker, stage->now_ms);
+    cr_assert(broker_accept(stage->broker, &origin, &peer->link));
+    stage_finish_turn(stage);
+}
+
+/* Sends what was put into `say`. */
+static inline void peer_say(struct peer *peer)
+{
+    broker_begin_turn(peer->stage->broker, peer->stage->now_ms);
+    wire_raw(&peer->kept, peer->say.data, peer->say.size);
+    wire_reset(&peer->say);
+    if (peer->open)
+        stage_offer(peer->stage, peer);
+    stage_finish_turn(peer->stage);
+}
+
+static inline void peer_say_bytes(struct peer *peer, const void *bytes, size_t size)
+{
+    wire_raw(&peer->say, bytes, size);
+    peer_say(peer);
+}
+
+/* The connection fails; the seat is free again. */
+static inline void peer_cut(struct peer *peer)
+{
+    struct stage *stage = peer->stage;
+
+    if (peer->open) {
+        broker_begin_turn(stage->broker, stage->now_ms);
+        broker_hang_up(stage->broker, peer->link, 0);
+        stage_finish_turn(stage);
+        cr_assert_not(peer->open, "no order to close after the peer had hung up");
+    }
+}
+
+/* Cuts a peer where needed and frees what it holds. */
+static inline void peer_leave(struct peer *peer)
+{
+    peer_cut(peer);
+    peer->stage->peers[peer->seat] = NULL;
+    wire_fini(&peer->say);
+    wire_fini(&peer->kept);
+    wire_fini(&peer->heard);
+}
+
+static inline void stage_end(struct stage *stage)
+{
+    for (uint32_t seat = 0; seat < STAGE_PEERS; seat++) {
+        if (stage->peers[seat] != NULL)
+            peer_leave(stage->peers[seat]);
+    }
+    broker_destroy(stage->broker);
+}
+
+/* The next packet that was sent to this peer; false when there is none. */
+static inline bool peer_hear(struct peer *peer, struct frame *frame)
+{
+    if (peer->heard_at == peer->heard.size)
+        return false;
+
+    struct slice rest =
+        slice_of(peer->heard.data + peer->heard_at, peer->heard.size - peer->heard_at);
+    cr_assert_eq(frame_decode(rest, frame), FRAME_READY, "the broker sent half a packet");
+    peer->heard_at += frame->size;
+    return true;
+}
+
+static inline void peer_expect(struct peer *peer, enum packet_type type, struct frame *frame)
+{
+    cr_assert(peer_hear(peer, frame), "nothing was sent, packet %u expected", type);
+    cr_assert_eq(frame->type, type, "packet %u instead of %u", frame->type, type);
+}
+
+static inline void peer_expect_silence(struct peer *peer)
+{
+    struct frame frame;
+    cr_assert_not(peer_hear(peer, &frame), "packet %u was not expected", frame.type);
+}
+
+/* The broker closed, and said nothing more. */
+static inline void peer_expect_end(struct peer *peer)
+{
+    peer_expect_silence(peer);
+    cr_assert(peer->ended);
+}
+
+static inline struct connack peer_expect_connack(struct peer *peer, enum mqtt_reason reason)
+{
+    struct frame   frame;
+    struct connack connack;
+
+    peer_expect(peer, PACKET_CONNACK, &frame);
+    cr_assert_eq(connack_decode(peer->version, frame.flags, frame.body, &connack), MQTT_SUCCESS);
+    cr_assert_eq(connack.reason, reason, "CONNACK 0x%02x", connack.reason);
+    return connack;
+}
+
+/* The view holds until the peer hears more. */
+static inline struct publish peer_expect_publish(struct peer *peer, const char *topic,
+                                                 const char *payload)
+{
+    struct frame   frame;
+    struct publish publish;
+
+    peer_expect(peer, PACKET_PUBLISH, &frame);
+    cr_assert_eq(publish_decode(peer->version, frame.flags, frame.body, true, &publish),
+                 MQTT_SUCCESS);
+    cr_assert(slice_equal(publish.topic, slice_text(topic)), "topic %.*s", (int)publish.topic.size,
+              (const char *)publish.topic.data);
+    cr_assert(slice_equal(publish.payload, slice_text(payload)), "payload %.*s",
+              (int)publish.payload.size, (const char *)publish.payload.data);
+    return publish;
+}
+
+static inline struct ack peer_expect_ack(struct peer *peer, enum packet_type type,
+                                         uint16_t packet_id, enum mqtt_reason reason)
+{
+    struct frame frame;
+    struct ack   ack;
+
+    peer_expect(peer, type, &frame);
+    cr_assert_eq(ack_decode(peer->version, type, frame.flags, frame.body, &ack), MQTT_SUCCESS);
+    cr_assert_eq(ack.packet_id, packet_id);
+    cr_assert_eq(ack.reason, reason, "reason 0x%02x", ack.reason);
+    return ack;
+}
+
+/* SUBACK or UNSUBACK of `count` codes. */
+static inline void peer_expect_codes(struct peer *peer, enum packet_type type, uint16_t packet_id,
+                                     const uint8_t *codes, uint32_t count)
+{
+    struct frame  frame;
+    struct suback suback;
+
+    peer_expect(peer, type, &frame);
+    cr_assert_eq(suback_decode(peer->version, type, frame.flags, frame.body, &suback),
+                 MQTT_SUCCESS);
+    cr_assert_eq(suback.packet_id, packet_id);
+    cr_assert_eq(suback.count, count);
+    for (uint32_t at = 0; at < count; at++)
+        cr_assert_eq(suback.codes[at], codes[at], "code 0x%02x of filter %u", suback.codes[at], at);
+}
+
+/* A DISCONNECT with this reason, then the end. */
+static inline struct disconnect peer_expect_disconnect(struct peer *peer, enum mqtt_reason reason)
+{
+    struct frame      frame;
+    struct disconnect disconnect;
+
+    peer_expect(peer, PACKET_DISCONNECT, &frame);
+    cr_assert_eq(disconnect_decode(peer->version, frame.flags, frame.body, true, &disconnect),
+                 MQTT_SUCCESS);
+    cr_assert_eq(disconnect.reason, reason, "DISCONNECT 0x%02x", disconnect.reason);
+    peer_expect_end(peer);
+    return disconnect;
+}
+
+/* Connects and takes the CONNACK; `connect` as wire_connect makes it where NULL. */
+static inline struct connack peer_connect_of(struct peer *peer, struct stage *stage,
+                                             const struct connect *connect)
+{
+    peer_open(peer, stage, connect->version);
+    wire_connect_of(&peer->say, connect);
+    peer_say(peer);
+    return peer_expect_connack(peer, MQTT_SUCCESS);
+}
+
+static inline void peer_connect(struct peer *peer, struct stage *stage, enum mqtt_version version,
+                                const char *client_id)
+{
+    struct connect connect = connect_of(version, slice_text(client_id));
+    (void)peer_connect_of(peer, stage, &connect);
+}
+
+/* A kept session; true when it was there before. */
+static inline bool peer_resume(struct peer *peer, struct stage *stage, enum mqtt_version version,
+                               const char *client_id)
+{
+    struct connect connect = connect_of(version, slice_text(client_id));
+    connect.clean_start = false;
+    connect.session_expiry_s = version == MQTT_VERSION_5 ? 3600 : 0;
+    return peer_connect_of(peer, stage, &connect).session_present;
+}
+
+static inline void peer_subscribe(struct peer *peer, const char *filter, uint8_t qos)
+{
+    wire_subscribe(&peer->say, peer->version, 60000, filter, qos);
+    peer_say(peer);
+    peer_expect_codes(peer, PACKET_SUBACK, 60000, &qos, 1);
+}
+
+/* QoS 0, from a peer that expects no answer. */
+static inline void peer_publish(struct peer *peer, const char *topic, const char *payload)
+{
+    wire_publish(&peer->say, peer->version, topic, payload, 0, 0);
+    peer_say(peer);
+}
+
+/* The whole exchange of QoS 1 or 2 as publisher. */
+static inline void peer_deliver(struct peer *peer, const char *topic, const char *payload,
+                                uint8_t qos)
+{
+    wire_publish(&peer->say, peer->version, topic, payload, qos, qos > 0 ? 50000 : 0);
+    peer_say(peer);
+    struct frame frame;
+    if (qos == 1)
+        peer_expect(peer, PACKET_PUBACK, &frame);
+    if (qos == 2) {
+        peer_expect(peer, PACKET_PUBREC, &frame);
+        wire_ack(&peer->say, peer->version, PACKET_PUBREL, 50000, MQTT_SUCCESS);
+        peer_say(peer);
+        peer_expect(peer, PACKET_PUBCOMP, &frame);
+    }
+}
+
+static inline void peer_ack(struct peer *peer, enum packet_type type, uint16_t packet_id,
+                            enum mqtt_reason reason)
+{
+    wire_ack(&peer->say, peer->version, type, packet_id, reason);
+    peer_say(peer);
+}
+
+static inline void peer_disconnect(struct peer *peer, enum mqtt_reason reason)
+{
+    wire_disconnect(&peer->say, peer->version, reason);
+    peer_say(peer);
+}
