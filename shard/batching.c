@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "shard/batching.h"
 
-#define ACTIVE_MIN 12U /* fewer connections are never delayed */
-#define COUNT_MAX 256U
+#define ACTIVE_MIN    12U /* fewer connections are never delayed */
+#define COUNT_MAX     256U
 #define GATHER_MAX_US 500U
 
 void batching_init(struct batching *batching, enum options_batching policy, uint32_t wait_max_us)
@@ -18,7 +18,7 @@ void batching_tick(struct batching *batching, uint64_t now_ms)
 
     /* An eighth of the way to the new value; silent milliseconds count as zero. */
     uint32_t average_x16 = (uint32_t)((uint64_t)batching->heard * 16 / passed_ms);
-    uint32_t steps = passed_ms < 32 ? (uint32_t)passed_ms : 32;
+    uint32_t steps = passed_ms < 64 ? (uint32_t)passed_ms : 64;
     uint32_t active_x16 = batching->active_x16;
     for (uint32_t step = 0; step < steps; step++)
         active_x16 = (active_x16 * 7 + average_x16) / 8;

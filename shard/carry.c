@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CARRY_SIZE_MIN 64U
+#define CARRY_SIZE_MIN        64U
 #define FRAME_HEADER_SIZE_MAX 5U /* after that many bytes the size of a frame is known */
 
 static int carry_grow(struct carry **carry, uint32_t capacity)
@@ -23,7 +23,8 @@ static int carry_grow(struct carry **carry, uint32_t capacity)
     return 0;
 }
 
-/* Room for `size` bytes in all: twice that, so that growing stays cheap, but never past the frame. */
+/* Room for `size` bytes in all: twice that, so that growing stays cheap, but never past the frame.
+ */
 static uint32_t capacity_for(const struct carry *carry, uint64_t size)
 {
     uint64_t capacity = size * 2 > CARRY_SIZE_MIN ? size * 2 : CARRY_SIZE_MIN;
@@ -80,7 +81,8 @@ void carry_present(struct carry **carry, const struct carry_sink *sink)
         carry_consume(carry, present(*carry, sink).consumed);
 }
 
-/* Of `available` new bytes, those that complete the carried frame; the rest is better left in place. */
+/* Of `available` new bytes, those that complete the carried frame; the rest is better left in
+ * place. */
 static uint32_t carry_wants(const struct carry *carry, uint32_t available)
 {
     uint32_t wanted = carry_missing(carry);

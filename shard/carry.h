@@ -3,9 +3,9 @@
 
 /*
  * The bytes of a connection that were received but not consumed: the beginning of a frame whose
- * rest has not arrived, or whole frames of a connection that is paused. Exists only as long as there
- * are such bytes. It grows with what arrives, never with what a peer announces: 256 MiB announced and
- * five bytes sent cost 64 bytes.
+ * rest has not arrived, or whole frames of a connection that is paused. Exists only as long as
+ * there are such bytes. It grows with what arrives, never with what a peer announces: 256 MiB
+ * announced and five bytes sent cost 64 bytes.
  */
 
 #include "core/broker/broker.h"

@@ -59,9 +59,9 @@ struct connection {
     bool               dirty; /* in the shard's list to flush */
     bool               paused;
     bool               resuming; /* in the shard's list of those to be presented again */
-    bool               idle;    /* quiet for long: poll instead of receive */
-    bool               hung_up; /* nothing more will be received */
-    bool               broken;  /* nothing more can be sent */
+    bool               idle;     /* quiet for long: poll instead of receive */
+    bool               hung_up;  /* nothing more will be received */
+    bool               broken;   /* nothing more can be sent */
 };
 
 _Static_assert(sizeof(struct connection) == 64, "one cache line a connection");

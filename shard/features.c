@@ -10,7 +10,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define PROBE_FILES 4U
+#define PROBE_FILES  4U
 #define TOKEN_SENDER 1U
 #define TOKEN_TARGET 2U
 
@@ -121,6 +121,6 @@ char *features_print(const struct features *features, char *text, size_t room)
              features->min_wait && features->incremental ? ""
              : features->incremental                     ? " min-wait"
              : features->min_wait                        ? " incremental buffers"
-                                     : " min-wait, incremental buffers (Linux 6.12)");
+                                  : " min-wait, incremental buffers (Linux 6.12)");
     return text;
 }

@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FLUSH_MS_MAX 5000U
+#define FLUSH_MS_MAX  5000U
 #define LINGER_MS_MAX 1000U
 /* With that many closing at once, something is wrong or somebody attacks: they get less time. */
 #define CLOSING_CROWD 1024U
-#define CROWD_MS_MAX 200U
-#define SCAN_MS_MAX 250U
-#define SCAN_STEPS 2048U
+#define CROWD_MS_MAX  200U
+#define SCAN_MS_MAX   250U
+#define SCAN_STEPS    2048U
 
 static struct connection *at(const struct shard *shard, uint32_t slot)
 {
@@ -49,8 +49,8 @@ void lifecycle_open(struct shard *shard, const struct link_origin *origin, uint3
                     struct carry *carry)
 {
     struct handle link;
-    bool          fits = shard->slots_used < shard->fabric->placement.links_max ||
-                shard->links < shard->slots_used;
+    bool          fits =
+        shard->slots_used < shard->fabric->placement.links_max || shard->links < shard->slots_used;
 
     if (!fits || reserve_slot(shard) < 0 || !broker_accept(shard->broker, origin, &link)) {
         close_file(shard, file);
@@ -283,8 +283,7 @@ void lifecycle_order(struct shard *shard, const struct order *order)
 
 void lifecycle_moved_in(struct shard *shard, const struct parcel *parcel)
 {
-    const struct link_origin origin = {.listener = (uint16_t)parcel->words[0],
-                                       .handed_over = true};
+    const struct link_origin origin = {.listener = (uint16_t)parcel->words[0], .handed_over = true};
 
     assert(parcel->kind == PARCEL_MOVED);
     atomic_fetch_add_explicit(&shard->fabric->gate.connections, 1, memory_order_relaxed);

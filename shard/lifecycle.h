@@ -21,7 +21,8 @@ void lifecycle_progress(struct shard *shard, uint32_t slot);
 /* Keeps the list of connections with a clock. */
 void lifecycle_update_timed(struct shard *shard, uint32_t slot);
 
-/* Quiet connections give up their receive, endless ends are cut. Looks at a bounded number a turn. */
+/* Quiet connections give up their receive, endless ends are cut. Looks at a bounded number a turn.
+ */
 void lifecycle_scan(struct shard *shard);
 
 /* What the last turn left for this one: links to present again, links to forget. */

@@ -116,7 +116,8 @@ static int open_tcp(struct listener *listener, uint32_t backlog)
     return status;
 }
 
-/* The path of a broker that died is taken over; that of a living one, or of anything else, is not. */
+/* The path of a broker that died is taken over; that of a living one, or of anything else, is not.
+ */
 static int remove_stale_socket(const struct address *address)
 {
     struct stat what;

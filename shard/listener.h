@@ -12,7 +12,7 @@
 #include <stddef.h>
 
 struct listener {
-    struct address address; /* with the port that the kernel chose, where 0 was asked for */
+    struct address address;     /* with the port that the kernel chose, where 0 was asked for */
     int           *descriptors; /* one for each shard; equal ones for a unix socket */
     uint16_t       count;
 };

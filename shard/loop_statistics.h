@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What a shard's loop counts about itself, beside what its broker counts. Written by its thread only;
- * the main thread gets copies (struct fabric) and prints them.
+ * What a shard's loop counts about itself, beside what its broker counts. Written by its thread
+ * only; the main thread gets copies (struct fabric) and prints them.
  */
 
 #include "core/broker/statistics.h"

@@ -11,7 +11,8 @@
  *   popped_seen (private)
  *
  * Who may sleep says so in a parked flag (one a shard) and looks into its mailboxes once more; who
- * publishes looks at the flag afterwards. Both in the one total order, so one of them sees the other.
+ * publishes looks at the flag afterwards. Both in the one total order, so one of them sees the
+ * other.
  */
 
 #include "core/broker/parcel.h"

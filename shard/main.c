@@ -19,9 +19,9 @@
 #include <jemalloc/jemalloc.h>
 #endif
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE       2
 #define DESCRIPTION_SIZE 1024U
-#define END_LOOK_MS 50 /* how soon the main thread sees that the shards have ended */
+#define END_LOOK_MS      50 /* how soon the main thread sees that the shards have ended */
 
 /* Names the allocator: the linker keeps jemalloc because of this call. */
 static const char *allocator_name(char *text, size_t room)
@@ -106,10 +106,10 @@ static int run(const struct options *options)
                process_describe(process, text, sizeof(text)),
                allocator_name(allocator, sizeof(allocator)));
     if (options->limits.connections_max > process_links_max(process))
-        log_direct(LOG_WARNING, "only %llu of %u connections are possible: RLIMIT_NOFILE cannot be "
+        log_direct(LOG_WARNING,
+                   "only %llu of %u connections are possible: RLIMIT_NOFILE cannot be "
                    "raised further; more shards hold more",
-                   (unsigned long long)process_links_max(process),
-                   options->limits.connections_max);
+                   (unsigned long long)process_links_max(process), options->limits.connections_max);
 
     serve(process, options, &signals);
     process_finish(process);

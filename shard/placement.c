@@ -42,8 +42,10 @@ int placement_decide(struct placement *placement, const struct options *options,
     placement->shard_count = (uint16_t)(shards < OPTIONS_SHARDS_MAX ? shards : OPTIONS_SHARDS_MAX);
 
     if (files_limit < FILES_MIN) {
-        snprintf(why, why_room, "only %llu file descriptors are allowed (RLIMIT_NOFILE), at least "
-                 "%u are needed", (unsigned long long)files_limit, FILES_MIN);
+        snprintf(why, why_room,
+                 "only %llu file descriptors are allowed (RLIMIT_NOFILE), at least "
+                 "%u are needed",
+                 (unsigned long long)files_limit, FILES_MIN);
         return -EMFILE;
     }
     uint32_t files = files_limit < FILES_MAX ? (uint32_t)files_limit : FILES_MAX;

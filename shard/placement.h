@@ -23,17 +23,16 @@ struct placement {
 };
 
 /* Pure: from the CPUs that the process may use and the limit of descriptors. 0, or -EINVAL. */
-__attribute__((warn_unused_result)) int placement_decide(struct placement     *placement,
-                                                         const struct options *options,
-                                                         const uint16_t       *allowed,
-                                                         uint32_t              allowed_count,
-                                                         uint64_t files_limit, char *why,
-                                                         size_t why_room);
+__attribute__((warn_unused_result)) int
+placement_decide(struct placement *placement, const struct options *options,
+                 const uint16_t *allowed, uint32_t allowed_count, uint64_t files_limit, char *why,
+                 size_t why_room);
 
 /* Asks the system, raises RLIMIT_NOFILE as far as allowed, and decides. */
 __attribute__((warn_unused_result)) int placement_make(struct placement     *placement,
                                                        const struct options *options, char *why,
                                                        size_t why_room);
 
-/* Pins the calling thread: shard `number` to its CPU, or, with more shards than CPUs, to them all. */
+/* Pins the calling thread: shard `number` to its CPU, or, with more shards than CPUs, to them all.
+ */
 int placement_pin(const struct placement *placement, uint16_t number);

@@ -44,8 +44,8 @@ static void wake(struct shard *shard, uint16_t sibling)
         return;
     shard->statistics.wakes++;
     if (shard->fabric->features.ring_wake)
-        ring_wake(shard->ring, token_of(OPERATION_WAKE, sibling, 0),
-                  shard->fabric->rings[sibling], token_of(OPERATION_WOKEN, 0, 0));
+        ring_wake(shard->ring, token_of(OPERATION_WAKE, sibling, 0), shard->fabric->rings[sibling],
+                  token_of(OPERATION_WOKEN, 0, 0));
     else
         post_on_wake_failed(shard, sibling);
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Carries parcels between the broker's outboxes and the mailboxes of the siblings. Never waits: what
- * finds a mailbox full stays in its outbox, so two shards cannot block each other.
+ * Carries parcels between the broker's outboxes and the mailboxes of the siblings. Never waits:
+ * what finds a mailbox full stays in its outbox, so two shards cannot block each other.
  */
 
 #include "shard/shard.h"

@@ -14,10 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ENTROPY_SIZE 64U
+#define ENTROPY_SIZE   64U
 #define SNAPSHOT_TRIES 200 /* of 10 ms */
 /* Pairs grow with the square of the shards; so that the sum stays bounded, each gets less then. */
-#define MAILBOX_SLOTS_MAX (1U << 22)
+#define MAILBOX_SLOTS_MAX    (1U << 22)
 #define MAILBOX_CAPACITY_MIN 64U
 
 struct process {

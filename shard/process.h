@@ -17,9 +17,8 @@ struct process;
  * Returns when every shard takes connections. Negative errno, with one sentence in `why`, when
  * anything failed; nothing stays open then. `options` must outlive the process.
  */
-__attribute__((warn_unused_result)) int process_start(struct process      **process,
-                                                      const struct options *options, char *why,
-                                                      size_t why_room);
+__attribute__((warn_unused_result)) int
+process_start(struct process **process, const struct options *options, char *why, size_t why_room);
 
 /* Where it listens, how many shards, what of the kernel is used: one line. Returns `text`. */
 char *process_describe(const struct process *process, char *text, size_t room);

@@ -16,12 +16,12 @@
 #include <sys/socket.h>
 
 /* Newer than the headers of Linux 6.1. */
-#define FEATURE_MIN_TIMEOUT (1U << 15)
+#define FEATURE_MIN_TIMEOUT     (1U << 15)
 #define BUFFER_RING_INCREMENTAL 2U
-#define COMPLETION_BUFFER_MORE (1U << 4)
+#define COMPLETION_BUFFER_MORE  (1U << 4)
 #define WAKE_WITHOUT_COMPLETION 1U /* IORING_MSG_RING_CQE_SKIP */
 
-#define BUFFER_GROUP 0
+#define BUFFER_GROUP        0
 #define SUBMIT_ATTEMPTS_MAX 10000
 
 struct ring {
@@ -110,8 +110,7 @@ int ring_install_file(struct ring *ring, uint32_t file, int descriptor)
 
 static void *map_pages(size_t size)
 {
-    void *pages =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return pages == MAP_FAILED ? NULL : pages;
 }
 

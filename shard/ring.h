@@ -27,7 +27,7 @@ struct ring_setup {
 /* Negative errno when the kernel refuses; nothing stays open then. */
 __attribute__((warn_unused_result)) int ring_open(struct ring            **ring,
                                                   const struct ring_setup *setup);
-void ring_close(struct ring *ring);
+void                                    ring_close(struct ring *ring);
 
 /* What siblings name in ring_wake and ring_send_file; a plain descriptor. */
 int ring_descriptor(const struct ring *ring);
@@ -76,7 +76,8 @@ void ring_shutdown(struct ring *ring, uint64_t token, uint32_t file);
 /* Completes only when it fails. */
 void ring_close_file(struct ring *ring, uint64_t token, uint32_t file);
 
-/* Ends the operation with token `target`, which then completes; completes itself only on failure. */
+/* Ends the operation with token `target`, which then completes; completes itself only on failure.
+ */
 void ring_cancel(struct ring *ring, uint64_t token, uint64_t target);
 
 /* `descriptor` is a plain one in these. */
@@ -89,8 +90,8 @@ void ring_write(struct ring *ring, uint64_t token, int descriptor, const void *b
 void ring_wake(struct ring *ring, uint64_t token, int target, uint64_t target_token);
 
 /*
- * Puts the direct descriptor `file` into the table of another ring as well. The result is its number
- * there; the other side is not told.
+ * Puts the direct descriptor `file` into the table of another ring as well. The result is its
+ * number there; the other side is not told.
  */
 void ring_send_file(struct ring *ring, uint64_t token, int target, uint32_t file);
 
@@ -102,7 +103,8 @@ struct ring_wait {
     uint64_t timeout_us; /* RING_FOREVER: no end */
 };
 
-/* Hands over what was prepared, runs what the kernel has deferred, and waits. 0 or negative errno. */
+/* Hands over what was prepared, runs what the kernel has deferred, and waits. 0 or negative errno.
+ */
 int ring_submit(struct ring *ring, const struct ring_wait *wait);
 
 /* For the probe: what the kernel told when the ring was opened. */

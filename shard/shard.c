@@ -14,17 +14,17 @@
 #include <time.h>
 #include <unistd.h>
 
-#define REAP_BATCH 64U
+#define REAP_BATCH         64U
 #define COMPLETIONS_A_TURN 4096U
-#define ACCEPT_RETRY_MS 100U
-#define PARCELS_WAIT_US 100U /* a sibling with a full mailbox is at work; look again soon */
-#define STOP_TURN_US 2000U
+#define ACCEPT_RETRY_MS    100U
+#define PARCELS_WAIT_US    100U /* a sibling with a full mailbox is at work; look again soon */
+#define STOP_TURN_US       2000U
 
-#define WILLS_MS_MAX 200U
-#define LINKS_MS_MAX 2000U
+#define WILLS_MS_MAX   200U
+#define LINKS_MS_MAX   2000U
 #define CLOSING_MS_MAX 1000U
-#define LAST_MS_MAX 500U
-#define QUIET_TURNS 3U
+#define LAST_MS_MAX    500U
+#define QUIET_TURNS    3U
 
 static uint64_t clock_ns(void)
 {
@@ -59,10 +59,10 @@ static int open_ring(struct shard *shard)
 static int open_buffers(struct shard *shard)
 {
     const struct options_runtime *runtime = &shard->options->runtime;
-    return ring_buffers_open(shard->ring, &(struct ring_buffers){
-                                              .count = runtime->receive_buffers,
-                                              .size = runtime->receive_buffer_size,
-                                              .incremental = shard->fabric->features.incremental});
+    return ring_buffers_open(
+        shard->ring, &(struct ring_buffers){.count = runtime->receive_buffers,
+                                            .size = runtime->receive_buffer_size,
+                                            .incremental = shard->fabric->features.incremental});
 }
 
 static int open_broker(struct shard *shard)
@@ -474,9 +474,8 @@ static void submit_and_wait(struct shard *shard, bool more)
     struct parking  *parking = &shard->fabric->parkings[shard->number];
 
     if (wait.timeout_us > 0) {
-        struct batching_wait gather =
-            batching_decide(shard->batching.policy, shard->batching.wait_max_us,
-                            batching_active(&shard->batching));
+        struct batching_wait gather = batching_decide(
+            shard->batching.policy, shard->batching.wait_max_us, batching_active(&shard->batching));
         wait.count = gather.count;
         wait.gather_us = gather.gather_us;
         /* Sends complete at once; they are not what a shard waits for. */

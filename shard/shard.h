@@ -84,7 +84,7 @@ struct shard {
     struct connections connections;
     struct slot_list   timed; /* receive armed (may become idle), or closing (may take too long) */
     struct slot_list   dirty; /* to flush */
-    struct slot_list   ended;   /* to forget in the next turn */
+    struct slot_list   ended; /* to forget in the next turn */
     struct slot_list   resumed; /* to present to the broker in the next turn */
     uint32_t           timed_hand;
     uint64_t           timed_due_ms;

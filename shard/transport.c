@@ -14,7 +14,7 @@
 #define SEND_PARTS_MAX 64U
 #define FREE_PARTS_MAX 256U
 /* Received straight into place: when this much has come and this much is missing. */
-#define INTO_SIZE_MIN 4096U
+#define INTO_SIZE_MIN    4096U
 #define INTO_MISSING_MIN 32768U
 
 /* What sendmsg refers to must stay until it completed; kept by connections that send right now. */

@@ -4,13 +4,14 @@
 /*
  * How the bytes of one connection come and go.
  *
- * Receiving: a connection that speaks has a multishot receive armed, into buffers that belong to the
- * shard. One that was quiet for long has a poll instead, which costs the kernel a third. The rest of
- * a large frame is received straight into its carry. Changing over means cancelling what is armed and
- * arming the other when the cancelled one has completed; what arrives meanwhile is not lost.
+ * Receiving: a connection that speaks has a multishot receive armed, into buffers that belong to
+ * the shard. One that was quiet for long has a poll instead, which costs the kernel a third. The
+ * rest of a large frame is received straight into its carry. Changing over means cancelling what is
+ * armed and arming the other when the cancelled one has completed; what arrives meanwhile is not
+ * lost.
  *
- * Sending: at most one send in the kernel, with everything there is. What core gave out stays as it is
- * until broker_sent, so the next send begins where a short one ended.
+ * Sending: at most one send in the kernel, with everything there is. What core gave out stays as it
+ * is until broker_sent, so the next send begins where a short one ended.
  */
 
 #include "shard/shard.h"

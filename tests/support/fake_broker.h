@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * A broker that is not one: implements core/broker/broker.h with a protocol just rich enough to drive
- * every path of the shard loop. Include fake_broker.c in the test, once; its functions then stand
- * before those of the library.
+ * A broker that is not one: implements core/broker/broker.h with a protocol just rich enough to
+ * drive every path of the shard loop. Include fake_broker.c in the test, once; its functions then
+ * stand before those of the library.
  *
  * A frame is a kind, four bytes of size (the most significant first), and that many bytes:
  *   E  echo the frame                      C  close after what is waiting was sent
@@ -16,5 +16,5 @@
 
 #include <stdint.h>
 
-#define FAKE_HEADER_SIZE 5U
+#define FAKE_HEADER_SIZE    5U
 #define FAKE_FRAME_SIZE_MAX (256U << 20)

@@ -53,11 +53,10 @@ static void stop(void)
 
 static int dial_port(uint16_t port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct timeval     patience = {.tv_sec = 20};
-    int                peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval patience = {.tv_sec = 20};
+    int            peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     cr_assert(peer >= 0);
     setsockopt(peer, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
@@ -509,13 +508,14 @@ Test(shard, a_port_in_use_is_refused_in_one_sentence)
 }
 
 /*
- * Each step that takes a descriptor fails in turn; none may leave one open. The limit only goes down,
- * because it cannot be raised again.
+ * Each step that takes a descriptor fails in turn; none may leave one open. The limit only goes
+ * down, because it cannot be raised again.
  */
 Test(shard, a_start_that_fails_anywhere_leaves_nothing_open)
 {
-    const uint32_t fillers = 200; /* numbers below the limit are taken: tables need a limit of 128 */
-    uint32_t       failures = 0;
+    const uint32_t fillers =
+        200; /* numbers below the limit are taken: tables need a limit of 128 */
+    uint32_t failures = 0;
     prepare(2);
     for (uint32_t i = 0; i < fillers; i++)
         cr_assert(dup(STDERR_FILENO) >= 0);
