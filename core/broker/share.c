@@ -141,6 +141,29 @@ struct share_group *share_group_insert(struct share_groups **groups, struct slic
     return group;
 }
 
+static void group_free(struct share_group *group)
+{
+    free(group->slots);
+    free(group->lookup);
+    free(group->shard_turns);
+    free(group);
+}
+
+void share_groups_destroy(struct share_groups **groups)
+{
+    struct share_groups *all = *groups;
+    if (all == NULL)
+        return;
+    while (all->first != NULL) {
+        struct share_group *group = all->first;
+        all->first = group->next;
+        group_free(group);
+    }
+    free(all->table);
+    free(all);
+    *groups = NULL;
+}
+
 void share_group_remove(struct share_groups **groups, struct share_group *group)
 {
     struct share_groups *all = *groups;
@@ -157,10 +180,7 @@ void share_group_remove(struct share_groups **groups, struct share_group *group)
         group->next->previous = group->previous;
     else
         all->last = group->previous;
-    free(group->slots);
-    free(group->lookup);
-    free(group->shard_turns);
-    free(group);
+    group_free(group);
 
     if (--all->count == 0) {
         free(all->table);

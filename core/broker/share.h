@@ -58,6 +58,9 @@ struct share_group *share_group_insert(struct share_groups **groups, struct slic
 /* Takes an empty group out and frees it; frees `*groups` and makes it NULL after the last. */
 void share_group_remove(struct share_groups **groups, struct share_group *group);
 
+/* All groups with all their members; `*groups` becomes NULL. */
+void share_groups_destroy(struct share_groups **groups);
+
 struct share_group *share_group_next(const struct share_group *group); /* NULL after the last */
 struct slice        share_group_name(const struct share_group *group);
 uint32_t            share_group_size(const struct share_group *group);

@@ -610,11 +610,19 @@ void sharing_on_parcel(struct broker *broker, const struct parcel *parcel)
 
 void sharing_fini(struct broker *broker)
 {
+    if (broker->share_groups == NULL)
+        return; /* a broker that could not be made */
     while (!list_empty(&broker->share_joins)) {
         struct share_request *request =
             container_of(list_first(&broker->share_joins), struct share_request, link_of_joins);
         list_remove(&request->link_of_joins);
         free(request);
+    }
+    /* Members on other shards cannot say any more that they leave. */
+    for (uint32_t slot = 0; slot < pool_slots_used(broker->share_groups); slot++) {
+        struct sharing_group *home = pool_at(broker->share_groups, slot);
+        if (home != NULL)
+            share_groups_destroy(&home->node->shares);
     }
 }
 
