@@ -372,7 +372,8 @@ void client_on_consumed(struct client *client, struct wire *wire, const struct w
             client_message(client, mark->number)->acked_tick = ++client->model->tick;
         break;
     case WIRE_MARK_DISCONNECT:
-        if (mark->number != UINT32_MAX)
+        /* Brokers that stop publish all wills first. */
+        if (mark->number != UINT32_MAX && !client->stopping)
             client_message(client, mark->number)->cancelled_tick = ++client->model->tick;
         if (client->expiry_pending && wire->number == client->ended_wire)
             client->known_expiry_s = client->expiry_pending_s;
