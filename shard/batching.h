@@ -9,7 +9,9 @@
  *
  * The measure is the number of distinct connections heard within a millisecond, smoothed. A shard
  * waits until about half of them have spoken again, which by that measure takes half a millisecond,
- * and for a bounded time. A single client, however fast, counts as one and is never delayed.
+ * and for a bounded time. A single client, however fast, counts as one and is never delayed. Nor
+ * are a few that each speak several times a millisecond: they wait for their answers. Those that
+ * speak once in a while (telemetry) can wait a little, even when they are few at a time.
  */
 
 #include "core/options/options.h"
@@ -17,9 +19,19 @@
 struct batching {
     enum options_batching policy;
     uint32_t              wait_max_us;
-    uint32_t              heard;      /* distinct connections in the current millisecond */
-    uint32_t              active_x16; /* smoothed, in sixteenths */
-    uint64_t              now_ms;
+    uint32_t              heard;    /* distinct connections in the current millisecond */
+    uint32_t              receives; /* from them */
+    struct {
+        uint32_t active_x16; /* smoothed, a millisecond, in sixteenths */
+        uint32_t receives_x16;
+    } load;
+    uint64_t now_ms;
+};
+
+/* What a shard hears in a millisecond. */
+struct batching_load {
+    uint32_t active; /* distinct connections */
+    uint32_t receives;
 };
 
 struct batching_wait {
@@ -32,12 +44,13 @@ void batching_init(struct batching *batching, enum options_batching policy, uint
 /* Once a turn. */
 void batching_tick(struct batching *batching, uint64_t now_ms);
 
-/* A connection spoke for the first time in this millisecond. */
-static inline void batching_heard(struct batching *batching)
+/* A connection spoke; for the first time in this millisecond, or again. */
+static inline void batching_heard(struct batching *batching, bool first)
 {
-    batching->heard++;
+    batching->heard += first;
+    batching->receives++;
 }
 
-uint32_t             batching_active(const struct batching *batching);
+struct batching_load batching_load(const struct batching *batching);
 struct batching_wait batching_decide(enum options_batching policy, uint32_t wait_max_us,
-                                     uint32_t active);
+                                     struct batching_load load);

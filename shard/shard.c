@@ -351,7 +351,7 @@ static void report(struct shard *shard)
         return;
     shard->snapshot_taken = wanted;
     shard->statistics.links = shard->links;
-    shard->statistics.active = batching_active(&shard->batching);
+    shard->statistics.active = batching_load(&shard->batching).active;
     fabric->snapshots[shard->number] =
         (struct shard_snapshot){.broker = *broker, .loop = shard->statistics};
     /* Publishes the copy; pairs with the acquire in the main thread. */
@@ -475,7 +475,7 @@ static void submit_and_wait(struct shard *shard, bool more)
 
     if (wait.timeout_us > 0) {
         struct batching_wait gather = batching_decide(
-            shard->batching.policy, shard->batching.wait_max_us, batching_active(&shard->batching));
+            shard->batching.policy, shard->batching.wait_max_us, batching_load(&shard->batching));
         wait.count = gather.count;
         wait.gather_us = gather.gather_us;
         /* Sends complete at once; they are not what a shard waits for. */

@@ -152,10 +152,8 @@ static void heard(struct shard *shard, struct connection *connection, uint32_t s
     shard->statistics.receives++;
     shard->statistics.receive_bytes += size;
     connection->idle = false;
-    if (connection->heard_ms != (uint32_t)shard->now_ms) {
-        connection->heard_ms = (uint32_t)shard->now_ms;
-        batching_heard(&shard->batching);
-    }
+    batching_heard(&shard->batching, connection->heard_ms != (uint32_t)shard->now_ms);
+    connection->heard_ms = (uint32_t)shard->now_ms;
 }
 
 /* The peer closed its side (0) or the connection failed. */
