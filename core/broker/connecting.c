@@ -340,7 +340,7 @@ void connecting_on_connect(struct broker *broker, struct link *link, const struc
     if (reason == MQTT_SUCCESS && link->refuse != 0)
         reason = (enum mqtt_reason)link->refuse;
     if (reason == MQTT_SUCCESS && broker->stopping)
-        reason = MQTT_SERVER_SHUTTING_DOWN;
+        reason = MQTT_SERVER_UNAVAILABLE;
     if (reason != MQTT_SUCCESS) {
         refuse(broker, link, connect.version, reason);
         return;
