@@ -253,45 +253,43 @@ static void topics_make(struct bench *bench, const struct mix *mix, uint32_t pop
 }
 
 struct cost {
-    double   insert_ns;
-    uint64_t insert_longest_ns;
-    double   announce_ns;
-    uint64_t announce_longest_ns;
+    uint64_t total_ns;
+    uint64_t longest_ns;
 };
 
-static void filters_make(struct bench *bench, const struct mix *mix, uint32_t population,
-                         struct cost *cost)
+static void cost_add(struct cost *cost, uint64_t ns, uint64_t overhead_ns)
 {
-    uint64_t insert_ns = 0;
-    uint64_t announce_ns = 0;
+    ns = ns > overhead_ns ? ns - overhead_ns : 0;
+    cost->total_ns += ns;
+    if (ns > cost->longest_ns)
+        cost->longest_ns = ns;
+}
+
+static void filters_make(struct bench *bench, const struct mix *mix, uint32_t population,
+                         struct cost *insert, struct cost *announce)
+{
+    uint64_t overhead_ns = ran_ns_overhead();
     for (uint32_t number = 0; number < population; number++) {
         char                text[TEXT_MAX];
         bool                created;
         struct interest_key key;
         struct slice        filter = slice_of(text, mix->filter(number, population, text));
 
-        uint64_t begin = now_ns();
+        uint64_t begin = ran_ns();
         if (topic_index_insert(bench->index, filter, &created) == NULL)
             abort();
-        uint64_t inserted = now_ns();
+        uint64_t inserted = ran_ns();
         if (created) {
             interest_key_of(bench->interest, filter, &key);
             if (!interest_add(bench->interest, &key, (uint16_t)(number % SHARDS)))
                 abort();
         }
-        uint64_t announced = now_ns();
+        uint64_t announced = ran_ns();
         for (uint16_t home = 0; home < SHARDS && number % 64 == 0; home++)
             interest_free_garbage(interest_take_garbage(bench->interest, home));
-
-        insert_ns += inserted - begin;
-        announce_ns += announced - inserted;
-        if (inserted - begin > cost->insert_longest_ns)
-            cost->insert_longest_ns = inserted - begin;
-        if (announced - inserted > cost->announce_longest_ns)
-            cost->announce_longest_ns = announced - inserted;
+        cost_add(insert, inserted - begin, overhead_ns);
+        cost_add(announce, announced - inserted, overhead_ns);
     }
-    cost->insert_ns = (double)insert_ns / population;
-    cost->announce_ns = (double)announce_ns / population;
 }
 
 /* In another order than they came; the time of one removal. */
@@ -312,13 +310,14 @@ static double filters_remove(struct bench *bench, const struct mix *mix, uint32_
 static void run(const struct mix *mix, uint32_t population)
 {
     struct bench bench = {0};
-    struct cost  cost = {0};
+    struct cost  insert = {0};
+    struct cost  announce = {0};
     topic_secret_init(&bench.secret, (const uint8_t *)"micro benchmark: the same secret", 32);
     bench.index = topic_index_create(&bench.secret, 4096);
     bench.interest = interest_create(&bench.secret, SHARDS);
     if (bench.index == NULL || bench.interest == NULL)
         abort();
-    filters_make(&bench, mix, population, &cost);
+    filters_make(&bench, mix, population, &insert, &announce);
     topics_make(&bench, mix, population);
 
     static const match_round rounds[] = {match_local, match_local_batch, match_interest,
@@ -341,8 +340,10 @@ static void run(const struct mix *mix, uint32_t population)
     double filters = (double)topic_index_filters(bench.index);
     printf(" %5.1f %5.1f |", (double)topic_index_bytes(bench.index) / filters,
            (double)interest_bytes(bench.interest) / filters);
-    printf(" %4.0f %4.0f", cost.insert_ns, (double)cost.insert_longest_ns / 1000);
-    printf(" %4.0f %4.0f", cost.announce_ns, (double)cost.announce_longest_ns / 1000);
+    printf(" %4llu %4llu", (unsigned long long)insert.total_ns / population,
+           (unsigned long long)insert.longest_ns / 1000);
+    printf(" %4llu %4llu", (unsigned long long)announce.total_ns / population,
+           (unsigned long long)announce.longest_ns / 1000);
     printf(" %4.0f\n", filters_remove(&bench, mix, population));
     (void)fflush(stdout);
 

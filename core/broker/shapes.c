@@ -40,22 +40,32 @@ struct shape_tally {
     uint32_t counts[][BUCKETS]; /* a row for each level that is a name */
 };
 
+/* All subsets of four levels' hashes; levels that are not there count nothing. */
+static void group_sums(const uint64_t *folded, uint32_t count, uint64_t *sum)
+{
+    if (count == 0) {
+        memset(sum, 0, 16 * sizeof(*sum));
+        return;
+    }
+    uint64_t first = folded[0];
+    uint64_t second = count > 1 ? folded[1] : 0;
+    uint64_t high[4] = {0, count > 2 ? folded[2] : 0, count > 3 ? folded[3] : 0};
+    high[3] = high[1] ^ high[2];
+    for (uint32_t subset = 0; subset < 4; subset++, sum += 4) {
+        sum[0] = high[subset];
+        sum[1] = high[subset] ^ first;
+        sum[2] = high[subset] ^ second;
+        sum[3] = high[subset] ^ first ^ second;
+    }
+}
+
 void level_sums_compute(const struct topic_hashes *hashes, struct level_sums *sums)
 {
-    uint32_t levels = hashes->levels;
-    if (levels > TOPIC_LEVELS_HASHED)
-        levels = TOPIC_LEVELS_HASHED;
-
-    sums->groups = (levels + 3) / 4;
+    uint32_t left = hashes->levels < TOPIC_LEVELS_HASHED ? hashes->levels : TOPIC_LEVELS_HASHED;
+    sums->groups = left <= 8 ? 2 : (left + 3) / 4;
     for (uint32_t group = 0; group < sums->groups; group++) {
-        uint64_t *sum = sums->sums[group];
-        sum[0] = 0;
-        for (uint32_t bit = 0; bit < 4; bit++) {
-            uint32_t level = group * 4 + bit;
-            uint64_t folded = level < levels ? hashes->folded[level] : 0;
-            for (uint32_t subset = 0; subset < 1U << bit; subset++)
-                sum[subset + (1U << bit)] = sum[subset] ^ folded;
-        }
+        group_sums(hashes->folded + (size_t)group * 4, left, sums->sums[group]);
+        left -= left < 4 ? left : 4;
     }
 }
 

@@ -84,7 +84,7 @@ static inline uint64_t key_spread(uint64_t key)
 
 /* XOR sums of each subset of four levels: the key of any shape is then a few loads. */
 struct level_sums {
-    uint32_t groups;
+    uint32_t groups; /* two at least: most topics need no more, and no loop */
     uint64_t sums[TOPIC_LEVELS_HASHED / 4][16];
 };
 
@@ -94,10 +94,11 @@ void level_sums_compute(const struct topic_hashes *hashes, struct level_sums *su
 static inline uint64_t shape_key(const struct topic_secret *secret, const struct level_sums *sums,
                                  uint64_t shape)
 {
-    uint64_t key = shape_salt(secret, shape);
     uint32_t names = shape_names(shape);
-    for (uint32_t group = 0; group < sums->groups; group++, names >>= 4)
-        key ^= sums->sums[group][names & 15];
+    uint64_t key = shape_salt(secret, shape) ^ sums->sums[0][names & 15] ^
+                   sums->sums[1][names >> 4 & 15];
+    for (uint32_t group = 2; group < sums->groups; group++)
+        key ^= sums->sums[group][names >> 4 * group & 15];
     return key;
 }
 

@@ -59,6 +59,22 @@ static uint64_t slashes(uint64_t word)
     return ~(((difference & low) + low) | difference | low);
 }
 
+/* The bytes from `at` on, at most eight, zeros after the end. */
+static uint64_t load_word(const uint8_t *at, const uint8_t *end, size_t size)
+{
+    uint64_t word = 0;
+    size_t   left = (size_t)(end - at);
+    if (left >= sizeof(word)) {
+        memcpy(&word, at, sizeof(word));
+    } else if (size >= sizeof(word)) { /* what lies before is shifted out */
+        memcpy(&word, end - sizeof(word), sizeof(word));
+        word >>= 8 * (sizeof(word) - left);
+    } else {
+        memcpy(&word, at, left);
+    }
+    return word;
+}
+
 void topic_hashes_compute(const struct topic_secret *secret, struct slice topic,
                           struct topic_hashes *hashes)
 {
@@ -68,10 +84,7 @@ void topic_hashes_compute(const struct topic_secret *secret, struct slice topic,
     hashes->levels = 0;
     hashes->dollar = topic.size > 0 && topic.data[0] == '$';
     for (const uint8_t *at = topic.data; at < end; at += sizeof(uint64_t)) {
-        size_t   left = (size_t)(end - at);
-        uint64_t word = 0;
-        memcpy(&word, at, left < sizeof(word) ? left : sizeof(word));
-        for (uint64_t found = slashes(word); found != 0; found &= found - 1) {
+        for (uint64_t found = slashes(load_word(at, end, topic.size)); found != 0; found &= found - 1) {
             const uint8_t *slash = at + __builtin_ctzll(found) / 8;
             add_level(secret, level, slash, hashes);
             level = slash + 1;

@@ -320,40 +320,33 @@ void topic_index_remove(struct topic_index *index, struct filter_node *node)
     free(node);
 }
 
-/* Level by level where there is a `+`; the rest byte by byte. The shape fits the topic already. */
-static bool filter_is_for(const struct filter_node *node, uint64_t shape, struct slice topic)
+/* Byte by byte, but for the levels that are `+`. */
+static bool filter_is_for(const struct filter_node *node, bool multi, struct slice topic)
 {
     const char *filter = node->filter;
     const char *filter_end = filter + node->filter_size;
     const char *at = (const char *)topic.data;
     const char *end = at + topic.size;
-    uint32_t    names = shape_names(shape);
-    uint32_t    length = shape_length(shape);
 
-    for (uint32_t level = 0; level < length; level++) {
-        if (level > 0) {
-            if (filter == filter_end || at == end || *filter++ != '/' || *at++ != '/')
-                return false;
-        }
-        if ((names >> level & 1) == 0) {
-            if (filter == filter_end || *filter++ != '+')
-                return false;
-            const char *slash = memchr(at, '/', (size_t)(end - at));
-            at = slash != NULL ? slash : end;
-            continue;
-        }
-        while (filter < filter_end && *filter != '/') {
-            if (at == end || *filter++ != *at++)
-                return false;
-        }
+    if (multi) {
+        if (filter_end[-1] != '#')
+            return false;
+        if (filter_end == filter + 1)
+            return true;
+        filter_end -= 2; /* the slash, too: a parent matches */
     }
-    if (!shape_multi(shape))
-        return filter == filter_end && at == end;
-    if (at < end && length > 0 && *at != '/')
-        return false;
-    size_t left = (size_t)(filter_end - filter);
-    return length == 0 ? left == 1 && *filter == '#'
-                       : left == 2 && filter[0] == '/' && filter[1] == '#';
+    for (;;) {
+        const char *plus = memchr(filter, '+', (size_t)(filter_end - filter));
+        size_t      same = (size_t)((plus != NULL ? plus : filter_end) - filter);
+        if ((size_t)(end - at) < same || memcmp(filter, at, same) != 0)
+            return false;
+        at += same;
+        if (plus == NULL)
+            return at == end || (multi && *at == '/');
+        const char *slash = memchr(at, '/', (size_t)(end - at));
+        at = slash != NULL ? slash : end;
+        filter = plus + 1;
+    }
 }
 
 struct probe {
@@ -390,7 +383,7 @@ static void probes_finish(struct match_run *run)
         for (struct filter_node *node = probe->node; node != NULL;
              node = map_probe_next(&probe->probe)) {
             if (node->key != probe->key || node->shape != probe->slot ||
-                !filter_is_for(node, probe->shape, run->topics[probe->topic]))
+                !filter_is_for(node, shape_multi(probe->shape), run->topics[probe->topic]))
                 continue;
             run->nodes[probe->topic][run->counts[probe->topic]++] = node;
             break; /* a shape has one filter for a topic */
