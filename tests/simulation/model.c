@@ -342,6 +342,7 @@ struct claim {
     bool     any;          /* some version may stand behind a delivery */
     bool     as_published; /* one of them keeps the retain bit */
     bool     replays;      /* one of them may ask for retained messages */
+    bool     stands;       /* one of them stood when the message was sent */
     uint8_t  qos_max;
     uint8_t  qos_min; /* that a version which certainly stands demands */
     uint32_t shares;
@@ -380,6 +381,7 @@ static struct claim claim_of(const struct model *model, const struct subscriber 
                          !model->filters[version->filter].shared;
         if (qos > claim.qos_max)
             claim.qos_max = qos;
+        claim.stands |= version_stands(version, message);
         if (version_stands(version, message) &&
             lower(version->granted, message->qos) > claim.qos_min)
             claim.qos_min = lower(version->granted, message->qos);
@@ -523,6 +525,16 @@ static void check_shared_copies(struct model *model, struct subscriber *subscrib
     }
 }
 
+/*
+ * A first copy may have been dropped where limits are tight. And a retained message that was
+ * published while the subscription came into being may take the way over its topic's home.
+ */
+static bool order_is_owed(const struct model *model, const struct message_record *message,
+                          const struct claim *claim)
+{
+    return (model->strict || message->sends == 1) && (!message->retain || claim->stands);
+}
+
 uint32_t model_delivered(struct model *model, uint16_t index, const struct delivery *delivery)
 {
     struct subscriber    *subscriber = &model->subscribers[index];
@@ -566,15 +578,16 @@ uint32_t model_delivered(struct model *model, uint16_t index, const struct deliv
     copies_reserve(&subscriber->copies, &subscriber->copies_capacity, number);
     if (subscriber->copies[number] < COPIES_MANY)
         subscriber->copies[number]++;
-    if (publish->retain)
-        return number;
+    if (publish->retain && !subscriber->shares)
+        return number; /* may be a replay: any number of them is right */
     bool once = message->qos != 1;
     if (!message->retain && subscriber->copies[number] > (once ? 1 : message->sends))
         trace_fail("client %u got message %u (QoS %u, sent %u times) %u times", index, number,
                    message->qos, message->sends, subscriber->copies[number]);
     if (subscriber->shares)
         check_shared_copies(model, subscriber, message, number);
-    else if (subscriber->copies[number] == 1 && !message->is_will)
+    else if (subscriber->copies[number] == 1 && !message->is_will &&
+             order_is_owed(model, message, &claim))
         check_order(model, subscriber, message, number, publish->qos);
     return number;
 }
@@ -676,7 +689,9 @@ static bool share_owed(const struct model *model, uint8_t filter,
                 return false;
             if (version->options.qos == 0 && share->last_death_tick >= message->sent_tick)
                 return false;
-            stood |= chain_qos(model, subscriber, version, message) >= 0;
+            int32_t qos = chain_qos(model, subscriber, version, message);
+            stood |= qos > 0 || (qos == 0 && subscriber->connected_tick != 0 &&
+                                 subscriber->connected_tick < message->sent_tick);
         }
     }
     return stood;
