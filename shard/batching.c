@@ -5,7 +5,8 @@
 #define CALM_ACTIVE_MIN  4U  /* nor fewer of those that speak once in a while */
 #define EAGER_RECEIVES   3U  /* a millisecond and connection */
 #define COUNT_MAX        256U
-#define GATHER_MAX_US    500U
+#define EAGER_GATHER_US  500U
+#define CALM_GATHER_US   700U
 
 void batching_init(struct batching *batching, enum options_batching policy, uint32_t wait_max_us)
 {
@@ -54,8 +55,11 @@ struct batching_wait batching_decide(enum options_batching policy, uint32_t wait
     if (load.active < (eager ? EAGER_ACTIVE_MIN : CALM_ACTIVE_MIN))
         return at_once;
 
+    /* The calm ones may wait for a millisecond's worth; half of the eager ones, for each other. */
+    uint32_t count = eager ? load.active / 2 : load.active;
+    uint32_t gather_us = eager ? EAGER_GATHER_US : CALM_GATHER_US;
     return (struct batching_wait){
-        .count = load.active / 2 < COUNT_MAX ? load.active / 2 : COUNT_MAX,
-        .gather_us = wait_max_us < GATHER_MAX_US ? wait_max_us : GATHER_MAX_US,
+        .count = count < COUNT_MAX ? count : COUNT_MAX,
+        .gather_us = wait_max_us < gather_us ? wait_max_us : gather_us,
     };
 }

@@ -8,10 +8,11 @@
  * for its answer: then waiting is only delay.
  *
  * The measure is the number of distinct connections heard within a millisecond, smoothed. A shard
- * waits until about half of them have spoken again, which by that measure takes half a millisecond,
- * and for a bounded time. A single client, however fast, counts as one and is never delayed. Nor
- * are a few that each speak several times a millisecond: they wait for their answers. Those that
- * speak once in a while (telemetry) can wait a little, even when they are few at a time.
+ * waits until that many, or half of them when they are eager, have spoken again: by that measure
+ * less than a millisecond, and in any case for a bounded time. A single client, however fast,
+ * counts as one and is never delayed. Nor are a few that each speak several times a millisecond:
+ * they wait for their answers. Those that speak once in a while (telemetry) can wait a little, even
+ * when they are few at a time.
  */
 
 #include "core/options/options.h"
