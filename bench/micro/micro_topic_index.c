@@ -76,7 +76,8 @@ static size_t m2_topic(uint32_t number, uint32_t population, char *text)
     return print_size(snprintf(text, TEXT_MAX, "dev/%08u/%s", device, leaves[leaf]));
 }
 
-/* enterprise/site/area/line/cell/machine/signal: which levels a form replaces by `+`, and its `#`. */
+/* enterprise/site/area/line/cell/machine/signal: which levels a form replaces by `+`, and its `#`.
+ */
 static const struct {
     uint8_t plus;
     uint8_t length; /* 7: no `#` */
@@ -123,8 +124,8 @@ static size_t m6_path(uint32_t tenant, uint32_t device, uint32_t plus, char *tex
 {
     size_t size = print_size(snprintf(text, TEXT_MAX, "tenant%u/dev%u", tenant, device));
     for (uint32_t level = 0; level < 7; level++)
-        size += print_size(
-            snprintf(text + size, 8, (plus >> level & 1) != 0 ? "/+" : "/s%u", level));
+        size +=
+            print_size(snprintf(text + size, 8, (plus >> level & 1) != 0 ? "/+" : "/s%u", level));
     return size;
 }
 

@@ -9,8 +9,8 @@
  *
  * A small table grows by a quarter, and past MAP_LINES_MAX splits in two, the directory doubling
  * where needed (extendible hashing): so no insertion ever moves more than a few hundred values,
- * whatever the size of the map. A line without a free word sends the probe on to the next; therefore
- * a value removed from a full line leaves a word behind that is not free (MAP_REMOVED).
+ * whatever the size of the map. A line without a free word sends the probe on to the next;
+ * therefore a value removed from a full line leaves a word behind that is not free (MAP_REMOVED).
  */
 
 #include "core/base/word_line.h"
@@ -49,8 +49,8 @@ bool map_insert(struct map *map, uint64_t hash, void *value);
 void map_remove(struct map *map, uint64_t hash, const void *value);
 
 /*
- * Walks all values in no order; `*cursor` starts at 0; NULL at the end. Removing the value just given
- * is allowed. After insertions a walk may give a value twice or leave one out.
+ * Walks all values in no order; `*cursor` starts at 0; NULL at the end. Removing the value just
+ * given is allowed. After insertions a walk may give a value twice or leave one out.
  */
 void *map_walk(const struct map *map, uint64_t *cursor);
 

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 
 /*
- * An alarm that is due in fewer than 256^(n+1) ticks lies in level n, in the slot that the n-th byte
- * of its due tick names. When the wheel comes to the first tick of a slot of an upper level, the
- * slot's alarms move down. A bit for each slot that is not empty tells the next tick at which
+ * An alarm that is due in fewer than 256^(n+1) ticks lies in level n, in the slot that the n-th
+ * byte of its due tick names. When the wheel comes to the first tick of a slot of an upper level,
+ * the slot's alarms move down. A bit for each slot that is not empty tells the next tick at which
  * anything happens, so the wheel jumps over idle time instead of stepping through it.
  */
 #define LEVELS     4U
@@ -19,9 +19,9 @@
 #define BITMAP_ROW (SLOTS / 64)
 
 struct timer_wheel {
-    uint64_t    tick; /* everything up to it has been taken out of the slots */
-    struct list ringing;  /* due at `tick` or before */
-    struct list moving;   /* of an upper slot that begins at `tick`: to be put again */
+    uint64_t    tick;    /* everything up to it has been taken out of the slots */
+    struct list ringing; /* due at `tick` or before */
+    struct list moving;  /* of an upper slot that begins at `tick`: to be put again */
     uint64_t    occupied[LEVELS][BITMAP_ROW];
     struct list slots[LEVELS][SLOTS];
     struct {

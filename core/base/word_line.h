@@ -3,8 +3,8 @@
 
 /*
  * A cache line of eight 64-bit words, compared whole: no branch per word, so a probe that finds
- * nothing costs no misprediction. The hash tables are made of such lines; a line with a word of zero
- * ends a probe. Results have one bit a word.
+ * nothing costs no misprediction. The hash tables are made of such lines; a line with a word of
+ * zero ends a probe. Results have one bit a word.
  *
  * `line` is 64-byte aligned. Lines of the interest table change under their readers: a word is read
  * in one piece on every machine we know, and the portable path says so to the compiler.

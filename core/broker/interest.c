@@ -7,13 +7,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define TABLE_LINES_MAX 256U /* 2048 words; a larger table is split, in some 20 us */
-#define TABLE_LINES_MIN 2U
+#define TABLE_LINES_MAX    256U /* 2048 words; a larger table is split, in some 20 us */
+#define TABLE_LINES_MIN    2U
 #define DIRECTORY_BITS_MAX 32U /* the lower half of the spread key is for lines */
-#define WORD_WHO        UINT64_C(0xffff)
-#define NARROW_SHARDS   16U
-#define NO_HASH_LEVEL   255U
-#define PROBES_MAX      64U
+#define WORD_WHO           UINT64_C(0xffff)
+#define NARROW_SHARDS      16U
+#define NO_HASH_LEVEL      255U
+#define PROBES_MAX         64U
 
 /* What readers load is an address and, in the 16 bits above it, a number. */
 #define PACKED_SHIFT   48
@@ -120,7 +120,7 @@ static struct interest_garbage *head_of(uint64_t packed)
 
 static struct interest_garbage *block_create(struct segment *segment, size_t words)
 {
-    size_t                   bytes = LINE_BYTES + (words * 8 + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+    size_t bytes = LINE_BYTES + (words * 8 + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
     struct interest_garbage *head = aligned_alloc(LINE_BYTES, bytes);
     if (head == NULL)
         return NULL;
@@ -334,7 +334,8 @@ static uint32_t table_limit(uint32_t line_count)
     return line_count * LINE_WORDS / 4 * 3;
 }
 
-/* Publishes the table under the first `depth` bits of `spread`; pairs with the acquire in probe_of. */
+/* Publishes the table under the first `depth` bits of `spread`; pairs with the acquire in probe_of.
+ */
 static void directory_set(struct directory directory, uint64_t spread, uint32_t depth,
                           struct interest_garbage *table)
 {
@@ -410,7 +411,8 @@ static bool table_split(struct segment *segment, struct interest_garbage *table,
         ones_count += word != 0 && (key_spread(word) & bit) != 0;
     }
     uint32_t                 depth = table->depth + 1;
-    struct interest_garbage *zeros = table_create(segment, depth, lines_for(table->live - ones_count));
+    struct interest_garbage *zeros =
+        table_create(segment, depth, lines_for(table->live - ones_count));
     struct interest_garbage *ones = table_create(segment, depth, lines_for(ones_count));
     if (zeros == NULL || ones == NULL) {
         block_destroy(segment, zeros);
@@ -523,7 +525,7 @@ static void word_set(const struct interest_table *table, struct segment *segment
     uint64_t new = table->wide ? (old & KEY_BITS) | (interested ? who : 0)
                                : (interested ? old | who : old & ~who);
     bool before = (old & WORD_WHO) != 0;
-    bool after = (new & WORD_WHO) != 0;
+    bool after = (new &WORD_WHO) != 0;
     if (new == 0) /* only for a key of zero: must not look free */
         new = UINT64_C(1) << KEY_SHIFT;
     words->used += old == 0;

@@ -3,8 +3,8 @@
 
 /*
  * The interest table: which shards have a subscriber for a filter? One a process, shared. A segment
- * a home shard: written by that shard only, read by all with plain atomic loads; no lock, nothing to
- * reclaim but whole arrays. It may be wrong only towards too much.
+ * a home shard: written by that shard only, read by all with plain atomic loads; no lock, nothing
+ * to reclaim but whole arrays. It may be wrong only towards too much.
  *
  *   subscriber's shard --announce (0 -> 1)--> home of the filter: interest_add, then answers
  *   publisher's shard  --interest_match-->    set of shards, by loads alone
@@ -14,13 +14,13 @@
  * A word is 48 bits of the key and 16 bits that say who: one bit a shard where there are up to 16
  * shards; else a shard's number and one, a word for each shard. A word that says nobody stays until
  * another key needs it, because a line without a free word sends the probe on to the next: so no
- * change ever hides a key that is there. A table that grows or splits is copied and then replaced in
- * the directory; the old one is garbage, for readers may still be in it.
+ * change ever hides a key that is there. A table that grows or splits is copied and then replaced
+ * in the directory; the old one is garbage, for readers may still be in it.
  *
  * Two filters may have the same 48 bits. On different shards that is harmless: the shape and the
- * pruning buckets are counted for each pair of key and shard. On one shard, the local index puts the
- * second into its trie, and it is announced as overflow, under its 64 bits: so that taking one away
- * never takes the other.
+ * pruning buckets are counted for each pair of key and shard. On one shard, the local index puts
+ * the second into its trie, and it is announced as overflow, under its 64 bits: so that taking one
+ * away never takes the other.
  */
 
 #include "core/broker/topic_hash.h"
@@ -66,11 +66,11 @@ void                   interest_destroy(struct interest_table *table);
  */
 struct interest_key {
     uint64_t key;
-    uint16_t home; /* the segment's shard */
+    uint16_t home;     /* the segment's shard */
     bool     overflow; /* not in the table: the whole shard counts as interested */
     uint8_t  levels;
-    uint8_t  hash_level;             /* position of `#`, 255 none */
-    uint32_t plus_mask;              /* levels that are `+` */
+    uint8_t  hash_level;                  /* position of `#`, 255 none */
+    uint32_t plus_mask;                   /* levels that are `+` */
     uint8_t  bucket[TOPIC_LEVELS_HASHED]; /* for pruning */
 };
 
@@ -83,8 +83,8 @@ void interest_key_of(const struct interest_table *table, struct slice filter,
                      struct interest_key *key);
 
 /*
- * On the home shard only. Idempotent per (key, shard): add twice, remove once -> gone. False: out of
- * memory; nothing changed.
+ * On the home shard only. Idempotent per (key, shard): add twice, remove once -> gone. False: out
+ * of memory; nothing changed.
  */
 bool interest_add(struct interest_table *table, const struct interest_key *key, uint16_t shard);
 void interest_remove(struct interest_table *table, const struct interest_key *key, uint16_t shard);

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * Filters that the tables have no shape for: deeper than TOPIC_LEVELS_HASHED, or one shape too many.
- * A node a level; the edges of all nodes are in one hash map, so that a node may have any number of
- * children. Walked only when not empty. No recursion: a match keeps a stack that never grows beyond
- * the depth of the deepest filter, whatever the topic.
+ * Filters that the tables have no shape for: deeper than TOPIC_LEVELS_HASHED, or one shape too
+ * many. A node a level; the edges of all nodes are in one hash map, so that a node may have any
+ * number of children. Walked only when not empty. No recursion: a match keeps a stack that never
+ * grows beyond the depth of the deepest filter, whatever the topic.
  */
 
 #include "core/base/map.h"

@@ -6,10 +6,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define BUCKETS   256U
-#define FIT_DEEP  (TOPIC_LEVELS_HASHED + 1) /* topics of more levels than are hashed */
-#define FIT_ROWS  (FIT_DEEP + 1)
-#define STICKY    UINT8_MAX /* a count that has reached it stays: too much, never too little */
+#define BUCKETS  256U
+#define FIT_DEEP (TOPIC_LEVELS_HASHED + 1) /* topics of more levels than are hashed */
+#define FIT_ROWS (FIT_DEEP + 1)
+#define STICKY   UINT8_MAX /* a count that has reached it stays: too much, never too little */
 
 /* One byte for each slot of a block: compared whole. */
 struct row {
@@ -22,10 +22,10 @@ struct cells {
 };
 
 struct block {
-    struct row             fit[FIT_ROWS];
-    struct row             dollar;                      /* begins with a name */
-    struct row             ignore[TOPIC_LEVELS_HASHED]; /* `+`, or under or after the `#` */
-    _Atomic(struct cells *) cells[TOPIC_LEVELS_HASHED]; /* made when first needed, and then kept */
+    struct row              fit[FIT_ROWS];
+    struct row              dollar;                      /* begins with a name */
+    struct row              ignore[TOPIC_LEVELS_HASHED]; /* `+`, or under or after the `#` */
+    _Atomic(struct cells *) cells[TOPIC_LEVELS_HASHED];  /* made when first needed, and then kept */
 };
 
 struct shape_board {
@@ -258,10 +258,9 @@ static void count_up(struct row *row, uint32_t slot)
 {
     atomic_uchar *count = &row->counts[slot % SHAPE_BLOCK];
     unsigned char old = atomic_load_explicit(count, memory_order_relaxed);
-    while (old != STICKY && !atomic_compare_exchange_weak_explicit(count, &old,
-                                                                   (unsigned char)(old + 1),
-                                                                   memory_order_relaxed,
-                                                                   memory_order_relaxed)) {
+    while (old != STICKY &&
+           !atomic_compare_exchange_weak_explicit(count, &old, (unsigned char)(old + 1),
+                                                  memory_order_relaxed, memory_order_relaxed)) {
     }
 }
 
@@ -294,9 +293,9 @@ static struct block *block_for(struct shape_board *board, uint32_t slot)
         }
     }
     unsigned used = atomic_load_explicit(&board->blocks_used, memory_order_relaxed);
-    while (used < at + 1 && !atomic_compare_exchange_weak_explicit(&board->blocks_used, &used,
-                                                                   at + 1, memory_order_relaxed,
-                                                                   memory_order_relaxed)) {
+    while (used < at + 1 &&
+           !atomic_compare_exchange_weak_explicit(&board->blocks_used, &used, at + 1,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
     }
     return block;
 }
@@ -458,8 +457,7 @@ int shape_writer_add(struct shape_writer *writer, uint64_t shape, const uint8_t 
     for (uint32_t names = shape_names(shape); names != 0; names &= names - 1, row++) {
         uint32_t level = (uint32_t)__builtin_ctz(names);
         if (tally->counts[row][bucket[level]]++ == 0)
-            count_up(cell_row(writer->board, (uint32_t)slot, level, bucket[level]),
-                     (uint32_t)slot);
+            count_up(cell_row(writer->board, (uint32_t)slot, level, bucket[level]), (uint32_t)slot);
     }
     return slot;
 }

@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * Shapes of filters: which levels are names, which `+`, and whether `#` follows. Filters of one shape
- * are found by one probe, so what counts is the shapes that are alive. They are kept on a board of
- * up to SHAPES_MAX slots with, for each slot,
+ * Shapes of filters: which levels are names, which `+`, and whether `#` follows. Filters of one
+ * shape are found by one probe, so what counts is the shapes that are alive. They are kept on a
+ * board of up to SHAPES_MAX slots with, for each slot,
  *
  *   fit      which numbers of levels it can match, and whether it may match `$` topics
- *   cells    tuple pruning: does it have any filter whose name at this level falls into this bucket?
+ *   cells    tuple pruning: does it have any filter whose name at this level falls into this
+ * bucket?
  *
  * A byte of the board is a number of writers, not a flag: so a home shard of the interest table can
  * withdraw what it has added without a word to the others who write the same board, and a reader
@@ -95,8 +96,8 @@ static inline uint64_t shape_key(const struct topic_secret *secret, const struct
                                  uint64_t shape)
 {
     uint32_t names = shape_names(shape);
-    uint64_t key = shape_salt(secret, shape) ^ sums->sums[0][names & 15] ^
-                   sums->sums[1][names >> 4 & 15];
+    uint64_t key =
+        shape_salt(secret, shape) ^ sums->sums[0][names & 15] ^ sums->sums[1][names >> 4 & 15];
     for (uint32_t group = 2; group < sums->groups; group++)
         key ^= sums->sums[group][names >> 4 * group & 15];
     return key;

@@ -43,10 +43,9 @@ static void add_level(const struct topic_secret *secret, const uint8_t *from, co
     uint32_t level = hashes->levels++;
     if (level >= TOPIC_LEVELS_HASHED)
         return;
-    uint64_t hash = XXH3_64bits_withSecret(from, (size_t)(to - from), secret->xxh3,
-                                           sizeof(secret->xxh3));
-    uint64_t folded =
-        fold(hash, secret->position_add[level], secret->position_multiply[level]);
+    uint64_t hash =
+        XXH3_64bits_withSecret(from, (size_t)(to - from), secret->xxh3, sizeof(secret->xxh3));
+    uint64_t folded = fold(hash, secret->position_add[level], secret->position_multiply[level]);
     hashes->folded[level] = folded;
     hashes->bucket[level] = (uint8_t)(folded >> 56);
 }
@@ -84,7 +83,8 @@ void topic_hashes_compute(const struct topic_secret *secret, struct slice topic,
     hashes->levels = 0;
     hashes->dollar = topic.size > 0 && topic.data[0] == '$';
     for (const uint8_t *at = topic.data; at < end; at += sizeof(uint64_t)) {
-        for (uint64_t found = slashes(load_word(at, end, topic.size)); found != 0; found &= found - 1) {
+        for (uint64_t found = slashes(load_word(at, end, topic.size)); found != 0;
+             found &= found - 1) {
             const uint8_t *slash = at + __builtin_ctzll(found) / 8;
             add_level(secret, level, slash, hashes);
             level = slash + 1;

@@ -25,9 +25,9 @@ void topic_secret_init(struct topic_secret *secret, const uint8_t *entropy, size
 /* What one topic needs for every probe; computed once a publish, used by both tables. */
 struct topic_hashes {
     uint32_t levels; /* all of them; the arrays hold the first TOPIC_LEVELS_HASHED */
-    bool     dollar;                       /* begins with '$' */
-    uint64_t folded[TOPIC_LEVELS_HASHED];  /* fold of level i at position i */
-    uint8_t  bucket[TOPIC_LEVELS_HASHED];  /* for tuple pruning */
+    bool     dollar; /* begins with '$' */
+    uint64_t folded[TOPIC_LEVELS_HASHED]; /* fold of level i at position i */
+    uint8_t  bucket[TOPIC_LEVELS_HASHED]; /* for tuple pruning */
 };
 
 void topic_hashes_compute(const struct topic_secret *secret, struct slice topic,

@@ -12,9 +12,9 @@
  * candidate shape and looks there, in three passes over a queue of probes: ask for the lines,
  * compare the lines and ask for the nodes, compare the nodes.
  *
- * A filter whose key bits another filter of this index has already goes to the overflow trie (one in
- * a thousand indexes of a million filters has such a pair): so one key is one filter, which is what
- * the interest table needs.
+ * A filter whose key bits another filter of this index has already goes to the overflow trie (one
+ * in a thousand indexes of a million filters has such a pair): so one key is one filter, which is
+ * what the interest table needs.
  */
 #define PROBES_MAX 64U
 
@@ -25,16 +25,16 @@ struct overflow_shape {
 };
 
 struct topic_index {
-    struct topic_secret   secret;
-    struct map            nodes;
-    struct shape_board   *board;
-    struct shape_writer   shapes;
-    struct overflow_trie  overflow;
-    struct map            overflow_shapes;
-    uint32_t              shapes_max;
-    size_t                node_bytes;
-    struct filter_node  **scratch; /* TOPIC_BATCH_MAX rows */
-    size_t                scratch_row;
+    struct topic_secret  secret;
+    struct map           nodes;
+    struct shape_board  *board;
+    struct shape_writer  shapes;
+    struct overflow_trie overflow;
+    struct map           overflow_shapes;
+    uint32_t             shapes_max;
+    size_t               node_bytes;
+    struct filter_node **scratch; /* TOPIC_BATCH_MAX rows */
+    size_t               scratch_row;
 };
 
 static uint64_t node_hash(const void *context, const void *value)
@@ -141,9 +141,8 @@ static struct filter_node *node_find(const struct topic_index *index, uint64_t k
     return NULL;
 }
 
-static struct filter_node *find(const struct topic_index *index,
-                                const struct filter_hashes *hashes, struct slice filter,
-                                bool *taken)
+static struct filter_node *find(const struct topic_index *index, const struct filter_hashes *hashes,
+                                struct slice filter, bool *taken)
 {
     struct filter_node *node = NULL;
     bool                ignored = false;
@@ -162,8 +161,7 @@ struct filter_node *topic_index_find(const struct topic_index *index, struct sli
     return find(index, &hashes, filter, &taken);
 }
 
-static struct overflow_shape *overflow_shape_find(const struct topic_index *index,
-                                                  uint64_t pattern)
+static struct overflow_shape *overflow_shape_find(const struct topic_index *index, uint64_t pattern)
 {
     struct map_probe       probe = map_probe_of(&index->overflow_shapes, pattern);
     struct overflow_shape *shape;
@@ -436,8 +434,8 @@ void topic_index_match_batch(struct topic_index *index, uint32_t topic_count,
     probes_finish(&run);
 
     for (uint32_t topic = 0; index->overflow.count > 0 && topic < topic_count; topic++) {
-        counts[topic] += overflow_trie_match(&index->overflow, topics[topic],
-                                             nodes[topic] + counts[topic]);
+        counts[topic] +=
+            overflow_trie_match(&index->overflow, topics[topic], nodes[topic] + counts[topic]);
     }
 }
 

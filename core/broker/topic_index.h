@@ -85,7 +85,7 @@ bool topic_index_shape_is_new(const struct topic_index *index, struct slice filt
 
 /*
  * All nodes that match, `$` rule kept. The array is the index's own scratch, valid until the next
- * match call. Never fails: its room is the number of live shapes and overflow filters.
+ * match or insertion. Never fails: its room is the number of live shapes and overflow filters.
  */
 struct filter_node **topic_index_match(struct topic_index *index, struct slice topic,
                                        const struct topic_hashes *hashes, uint32_t *count);

@@ -5,8 +5,8 @@
  *
  *     +filter   insert, and announce
  *     -filter   remove, and withdraw
- *     ?topic    match: the local index must find exactly what matches, the interest tables (one with
- *               a bit a shard, one with a word a shard) at least those shards
+ *     ?topic    match: the local index must find exactly what matches, the interest tables (one
+ * with a bit a shard, one with a word a shard) at least those shards
  */
 
 #include "core/broker/interest.h"
@@ -91,8 +91,7 @@ static void take_out(struct world *world, struct slice filter)
     struct entry *entry = &world->entries[at];
     for (size_t table = 0; table < TABLES; table++) {
         interest_remove(world->tables[table], &entry->keys[table], entry->shards[table]);
-        interest_free_garbage(
-            interest_take_garbage(world->tables[table], entry->keys[table].home));
+        interest_free_garbage(interest_take_garbage(world->tables[table], entry->keys[table].home));
     }
     topic_index_remove(world->index, entry->node);
     *entry = world->entries[--world->count];

@@ -33,7 +33,7 @@ static inline void random_secret(struct topic_secret *secret, uint64_t seed)
 
 struct topic_style {
     uint32_t levels_max;
-    uint32_t names;         /* how many distinct names; the first is empty, the second begins with `$` */
+    uint32_t names; /* how many distinct names; the first is empty, the second begins with `$` */
     uint32_t plus_percent;  /* filters only */
     uint32_t multi_percent; /* filters only */
 };

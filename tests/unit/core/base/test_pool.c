@@ -54,8 +54,8 @@ Test(pool, knows_nobody_by_a_zero_or_foreign_handle)
     cr_assert_null(pool_get(pool, (struct handle){.slot = UINT32_MAX, .generation = 1}));
     pool_give(pool, handle);
     cr_assert_null(pool_get(pool, handle));
-    cr_assert_null(pool_get(pool, (struct handle){.slot = handle.slot,
-                                                  .generation = handle.generation + 1}));
+    cr_assert_null(
+        pool_get(pool, (struct handle){.slot = handle.slot, .generation = handle.generation + 1}));
     pool_destroy(pool);
 }
 

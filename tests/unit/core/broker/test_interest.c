@@ -250,10 +250,10 @@ Test(interest, costs_about_twelve_bytes_a_filter_and_gives_them_back)
  * One writer a home churns while readers look for filters that are there all the time. The thread
  * sanitizer build runs this, too.
  */
-#define STABLE   400U
-#define CHURNED  20000U
-#define HOMES    2U
-#define READERS  2U
+#define STABLE     400U
+#define CHURNED    20000U
+#define HOMES      2U
+#define READERS    2U
 #define STAGE_TEXT 64U
 
 struct stage {
@@ -272,12 +272,13 @@ struct home_writer {
 /* More than eight shapes, so that pruning takes part. */
 static struct slice stage_filter(uint32_t number, bool stable, char *text)
 {
-    static const char *const before[] = {"W", "+", "W", "W", "W", "W", "W", "W", "W", "W/+", "+", "W"};
+    static const char *const before[] = {"W", "+", "W", "W",   "W", "W",
+                                         "W", "W", "W", "W/+", "+", "W"};
     static const char *const after[] = {"/x/y",   "/x/W", "/+/y", "/x/+", "/#",   "/x/#",
                                         "/x/y/#", "/+/+", "/+/#", "/y",   "/+/W", "/+/y/#"};
-    const char *word = stable ? "stable" : "churned";
-    const char *form = before[number % 12];
-    size_t      size = 0;
+    const char              *word = stable ? "stable" : "churned";
+    const char              *form = before[number % 12];
+    size_t                   size = 0;
     for (uint32_t part = 0; part < 2; part++, form = after[number % 12]) {
         for (; *form != '\0'; form++) {
             if (*form == 'W')
@@ -294,10 +295,10 @@ static struct slice stage_filter(uint32_t number, bool stable, char *text)
 static void *write_home(void *argument)
 {
     const struct home_writer *writer = argument;
-    struct stage        *stage = writer->stage;
-    struct random        random = {.state = 77U + writer->home};
-    bool                *present = calloc(CHURNED, sizeof(*present));
-    char                 text[64];
+    struct stage             *stage = writer->stage;
+    struct random             random = {.state = 77U + writer->home};
+    bool                     *present = calloc(CHURNED, sizeof(*present));
+    char                      text[64];
     for (uint32_t step = 0; step < 60000; step++) {
         /* Waves, so that tables grow, empty and are cleaned. */
         uint32_t            range = step / 10000 % 2 == 0 ? CHURNED : 500;

@@ -63,8 +63,8 @@ Test(topic_hash, splits_at_every_offset_as_a_byte_loop_would)
             if (at < size && text[at] != '/')
                 continue;
             uint64_t hash = level_hash(&secret, slice_of(text + start, at - start));
-            cr_assert_eq(hashes.folded[level], fold(hash, secret.position_add[level],
-                                                    secret.position_multiply[level]));
+            cr_assert_eq(hashes.folded[level],
+                         fold(hash, secret.position_add[level], secret.position_multiply[level]));
             level++;
             start = at + 1;
         }
@@ -121,7 +121,8 @@ Test(topic_hash, finds_the_key_of_a_filter_from_the_topic)
     struct topic_hashes topic = hashes_of(&secret, "a/b/c/d/e/f");
     level_sums_compute(&topic, &sums);
 
-    static const char *const matching[] = {"a/b/c/d/e/f", "+/b/+/d/e/+", "a/#", "#", "a/+/c/d/+/f/#"};
+    static const char *const matching[] = {"a/b/c/d/e/f", "+/b/+/d/e/+", "a/#", "#",
+                                           "a/+/c/d/+/f/#"};
     for (size_t at = 0; at < sizeof(matching) / sizeof(matching[0]); at++) {
         filter_hashes_compute(&secret, slice_text(matching[at]), &filter);
         cr_assert_eq(filter.key, shape_key(&secret, &sums, filter.shape), "%s", matching[at]);
