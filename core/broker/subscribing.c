@@ -313,6 +313,10 @@ static enum mqtt_reason subscribe_plain(struct broker *broker, struct session *s
         entry->options.retain_handling == 0 || (entry->options.retain_handling == 1 && is_new);
     if (!is_new) { /* [MQTT-3.8.4-3] */
         filter_node_subscribers(node)[existing->index] = subscriber;
+        /* The first SUBSCRIBE may still wait for the home: this SUBACK says as much as that one. */
+        wait->missing++;
+        if (interest_announce(broker, entry->filter, false, on_announced, wait, number))
+            wait->missing--;
         return MQTT_SUCCESS;
     }
 
