@@ -352,6 +352,7 @@ static void client_detach(struct client *client, bool will_follows)
 
 void client_on_ordered(struct client *client, const struct wire *wire)
 {
+    model_connection_closing(client->model, client->index);
     if (client->wire != NULL || wire->number != client->ended_wire)
         return;
     client->ended_ms_max = wire->ordered_ms;

@@ -228,6 +228,12 @@ void model_connection_ended(struct model *model, uint16_t index)
     model->subscribers[index].connected_tick = 0;
 }
 
+void model_connection_closing(struct model *model, uint16_t index)
+{
+    model->tick++;
+    share_death(model, &model->subscribers[index]);
+}
+
 uint32_t model_subscribe_sent(struct model *model, uint16_t index, uint8_t filter,
                               const struct subscribe_options *options, uint32_t id)
 {
@@ -507,22 +513,19 @@ static uint32_t foreign_delivered(const struct model *model, const struct subscr
     trace_fail("client %u got something on %s without a subscription", subscriber->index, name);
 }
 
-static void check_shared_copies(struct model *model, struct subscriber *subscriber,
+/* Who shares does so with one group only, so what he gets is the group's. */
+static void check_shared_copies(struct model *model, const struct subscriber *subscriber,
                                 const struct message_record *message, uint32_t number)
 {
-    for (uint32_t filter = 0; filter < model->filter_count; filter++) {
-        struct share_record *share = &model->shares[filter];
-        if (!model->filters[filter].shared || !model->filters[filter].matches[message->topic] ||
-            subscriber->latest[filter] < 0)
-            continue;
-        copies_reserve(&share->copies, &share->copies_capacity, number);
-        if (share->copies[number] < COPIES_MANY)
-            share->copies[number]++;
-        bool calm = share->last_death_tick < message->sent_tick;
-        if (share->copies[number] > message->sends && (calm || message->qos == 0))
-            trace_fail("message %u reached %u members of %s", number, share->copies[number],
-                       model->filters[filter].name);
-    }
+    struct share_record *share = &model->shares[subscriber->share_filter];
+
+    copies_reserve(&share->copies, &share->copies_capacity, number);
+    if (share->copies[number] < COPIES_MANY)
+        share->copies[number]++;
+    bool calm = share->last_death_tick < message->sent_tick;
+    if (share->copies[number] > message->sends && (calm || message->qos == 0))
+        trace_fail("message %u reached %u members of %s", number, share->copies[number],
+                   model->filters[subscriber->share_filter].name);
 }
 
 /*
@@ -532,7 +535,8 @@ static void check_shared_copies(struct model *model, struct subscriber *subscrib
 static bool order_is_owed(const struct model *model, const struct message_record *message,
                           const struct claim *claim)
 {
-    return (model->strict || message->sends == 1) && (!message->retain || claim->stands);
+    return (message->sends == 1 || (model->strict && claim->stands)) &&
+           (!message->retain || claim->stands);
 }
 
 uint32_t model_delivered(struct model *model, uint16_t index, const struct delivery *delivery)
@@ -648,8 +652,7 @@ static void settle_plain(struct model *model, uint32_t number, uint64_t now_ms)
 
     for (uint32_t index = 0; index < model->subscriber_count; index++) {
         struct subscriber *subscriber = &model->subscribers[index];
-        if (!subscriber->modelled || subscriber->shares ||
-            !subscriber_owed(model, subscriber, message) ||
+        if (subscriber->shares || !subscriber_owed(model, subscriber, message) ||
             copies_of(subscriber->copies, subscriber->copies_capacity, number) > 0)
             continue;
         model->missing++;
@@ -678,7 +681,7 @@ static bool share_owed(const struct model *model, uint8_t filter,
         return false;
     for (uint32_t index = 0; index < model->subscriber_count; index++) {
         const struct subscriber *subscriber = &model->subscribers[index];
-        if (!subscriber->shares || !subscriber->modelled)
+        if (!subscriber->shares)
             continue;
         for (uint32_t number = 0; number < subscriber->version_count; number++) {
             const struct version *version = &subscriber->versions[number];

@@ -83,7 +83,7 @@ struct version {
 struct subscriber {
     uint16_t        index;
     bool            shares;   /* has shared subscriptions only; else plain ones only */
-    bool            modelled; /* false: misbehaves, nothing is owed to it */
+    uint8_t         share_filter; /* the only one, if it shares */
     struct version *versions;
     uint32_t        version_count;
     uint32_t        version_capacity;
@@ -139,6 +139,7 @@ uint32_t model_identify(const struct model *model, struct slice payload);
 void model_session_begin(struct model *model, uint16_t subscriber); /* empty, from now on */
 void model_connected(struct model *model, uint16_t subscriber);
 void model_connection_ended(struct model *model, uint16_t subscriber);
+void model_connection_closing(struct model *model, uint16_t subscriber); /* by the broker */
 uint32_t model_subscribe_sent(struct model *model, uint16_t subscriber, uint8_t filter,
                               const struct subscribe_options *options, uint32_t id);
 void     model_subscribe_acked(struct model *model, uint16_t subscriber, uint32_t version,

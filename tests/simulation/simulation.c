@@ -102,7 +102,7 @@ static void simulation_add_clients(struct simulation *simulation)
             client->share_filter = (uint8_t)random_below(random, model->filter_count);
         snprintf(client->id, sizeof(client->id), "client-%u", index);
         model->subscribers[index].shares = client->shares;
-        model->subscribers[index].modelled = true;
+        model->subscribers[index].share_filter = client->share_filter;
         client_init(client);
     }
     for (uint32_t index = 0; index < simulation->misfit_count; index++) {
