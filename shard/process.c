@@ -21,14 +21,15 @@
 #define MAILBOX_CAPACITY_MIN 64U
 
 struct process {
-    struct fabric    fabric;
-    struct shard    *shards;
-    uint16_t         listeners_open;
-    uint16_t         threads;
-    sem_t            opened; /* a shard has opened, or failed to */
-    sem_t            go;     /* posted once for each: run, or end, as `run` says */
-    bool             run;
-    _Atomic uint32_t ended;
+    struct fabric     fabric;
+    struct shard     *shards;
+    uint16_t          listeners_open;
+    uint16_t          threads;
+    sem_t             opened; /* a shard has opened, or failed to */
+    sem_t             go;     /* posted once for each: run, or end, as `run` says */
+    pthread_barrier_t left;   /* all shards have left their loops: rings may be closed */
+    bool              run;
+    _Atomic uint32_t  ended;
 };
 
 struct thread_start {
@@ -57,8 +58,10 @@ static void *shard_main(void *argument)
         ;
 
     if (shard->start_status == 0) {
-        if (process->run)
+        if (process->run) {
             shard_run(shard);
+            pthread_barrier_wait(&process->left); /* until then siblings may wake its ring */
+        }
         shard_close(shard);
     }
     atomic_fetch_add(&process->ended, 1);
@@ -111,6 +114,11 @@ static int start_threads(struct process *process, char *why, size_t room)
             snprintf(why, room, "%s", process->shards[i].start_error);
     }
 
+    if (status == 0) {
+        status = -pthread_barrier_init(&process->left, NULL, process->threads);
+        if (status < 0)
+            fail(why, room, "start", status);
+    }
     process->run = status == 0;
     for (uint16_t i = 0; i < process->threads; i++)
         sem_post(&process->go);
@@ -302,6 +310,7 @@ bool process_has_ended(struct process *process)
 void process_finish(struct process *process)
 {
     join_threads(process);
+    pthread_barrier_destroy(&process->left);
     close_listeners(process);
     close_topics(&process->fabric);
     close_memory(process);

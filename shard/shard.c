@@ -138,7 +138,6 @@ void shard_close(struct shard *shard)
 {
     ring_close(shard->ring);
     log_fini(&shard->log);
-    close(shard->event);
 }
 
 void shard_destroy(struct shard *shard)
@@ -154,6 +153,7 @@ void shard_destroy(struct shard *shard)
             outbox_pop(&outboxes[sibling]);
         }
     }
+    close(shard->event); /* only now: others wake this shard by it until they have ended */
     transport_fini(shard);
     broker_destroy(shard->broker);
     connections_fini(&shard->connections);
