@@ -147,6 +147,18 @@ static void rest_check_gauges(struct simulation *simulation)
     expect_gauge("output_bytes", sum.output_bytes, 0);
 }
 
+static void rest_trace_drops(const struct simulation *simulation)
+{
+    struct statistics sum;
+
+    cluster_sum(simulation->cluster, &sum);
+    for (uint32_t cause = 0; cause < DROP_CAUSE_COUNT; cause++) {
+        if (sum.drops[cause] > 0)
+            trace_event("%" PRIu64 " drops: %s", sum.drops[cause],
+                        drop_cause_name((enum drop_cause)cause));
+    }
+}
+
 static void rest_check_drops(struct simulation *simulation)
 {
     struct statistics sum;
@@ -222,6 +234,7 @@ void rest_check(struct simulation *simulation)
     rest_settle(simulation, false);
     rest_check_gauges(simulation);
     rest_audit(simulation);
+    rest_trace_drops(simulation);
     model_check_settled(&simulation->model, simulation->now_ms);
     rest_check_drops(simulation);
 }
