@@ -114,9 +114,9 @@ static void count_sent(struct broker *broker, uint8_t qos, uint32_t payload_size
 
 /* A frame that is the same for all links of this wire format, encoded when first asked for. */
 static const struct shared_frame *shared_frame(struct broker *broker, struct fanout *fanout,
-                                               uint8_t version)
+                                               uint8_t version, uint8_t qos)
 {
-    struct shared_frame *frame = &fanout->frames[version == MQTT_VERSION_5];
+    struct shared_frame *frame = &fanout->frames[version == MQTT_VERSION_5][qos];
     if (frame->data != NULL)
         return frame;
 
@@ -124,6 +124,8 @@ static const struct shared_frame *shared_frame(struct broker *broker, struct fan
         .topic = fanout->topic,
         .forward = fanout->forward,
         .payload_size = fanout->payload.size,
+        .qos = qos,
+        .packet_id = qos > 0, /* any: each link puts its own there */
     };
     uint32_t head_size = publish_head_size(version, &head);
     if (head_size == 0)
@@ -136,21 +138,46 @@ static const struct shared_frame *shared_frame(struct broker *broker, struct fan
     publish_head_write(version, &head, &writer);
     write_slice(&writer, fanout->payload);
     frame->data = room;
+    frame->packet_id_at =
+        1 + variable_size(frame->size - 1) + (uint32_t)sizeof(uint16_t) + fanout->topic.size;
     return frame;
+}
+
+/* The shared frame that this link may get, or NULL (counted). */
+static const struct shared_frame *frame_for(struct broker *broker, struct fanout *fanout,
+                                            const struct link *link, uint8_t qos)
+{
+    const struct shared_frame *frame = shared_frame(broker, fanout, link->version, qos);
+    if (frame == NULL)
+        broker->statistics.drops[DROP_OUT_OF_MEMORY]++;
+    else if (frame->size > link->packet_size_max)
+        broker->statistics.drops[DROP_TOO_LARGE]++;
+    else
+        return frame;
+    return NULL;
+}
+
+/* QoS 1 and 2 with nothing of its own but the packet identifier. */
+static bool send_stamped(struct broker *broker, struct fanout *fanout, struct link *link,
+                         uint8_t qos, uint16_t packet_id)
+{
+    const struct shared_frame *frame = frame_for(broker, fanout, link, qos);
+    uint8_t *room = frame != NULL ? link_reserve(broker, link, frame->size) : NULL;
+    if (room == NULL)
+        return false;
+    memcpy(room, frame->data, frame->size);
+    room[frame->packet_id_at] = (uint8_t)(packet_id >> 8);
+    room[frame->packet_id_at + 1] = (uint8_t)packet_id;
+    count_sent(broker, qos, fanout->payload.size);
+    return true;
 }
 
 /* QoS 0 without anything of its own: refer to the bytes that all get. */
 static bool send_shared(struct broker *broker, struct fanout *fanout, struct link *link)
 {
-    const struct shared_frame *frame = shared_frame(broker, fanout, link->version);
-    if (frame == NULL) {
-        broker->statistics.drops[DROP_OUT_OF_MEMORY]++;
+    const struct shared_frame *frame = frame_for(broker, fanout, link, 0);
+    if (frame == NULL)
         return false;
-    }
-    if (frame->size > link->packet_size_max) {
-        broker->statistics.drops[DROP_TOO_LARGE]++;
-        return false;
-    }
     if (link->outflow == NULL)
         link->outflow = outflow_take(&broker->outflows);
     if (link->outflow == NULL || !outflow_append_run(&broker->outflows, link->outflow, frame->chunk,
@@ -237,33 +264,78 @@ static bool make_delivery(struct broker *broker, struct fanout *fanout, uint8_t 
     return true;
 }
 
+/* Straight into the link's output. False: this client does not get it. */
+static bool send_now(struct broker *broker, struct fanout *fanout, struct link *link, uint8_t qos,
+                     bool retain, uint16_t packet_id, const uint32_t *identifiers, uint32_t count)
+{
+    bool plain = fanout->shares_frames && !retain && count == 0 && fanout->expires_ms == 0 &&
+                 link->alias_max_out == 0 && fanout->payload.size < PAYLOAD_REFERENCE_MIN;
+    if (!plain)
+        return fanout_encode(broker, fanout, link, qos, retain, false, packet_id, identifiers,
+                             count);
+    return qos == 0 ? send_shared(broker, fanout, link)
+                    : send_stamped(broker, fanout, link, qos, packet_id);
+}
+
 void fanout_to_session(struct broker *broker, struct fanout *fanout, struct session *session,
                        uint8_t qos, bool retain, const uint32_t *identifiers, uint32_t count,
                        uint32_t share)
 {
-    if (qos == 0 && session_sends_at_once(broker, session, 0)) {
-        struct link *link = session->link;
-        bool plain = !retain && count == 0 && fanout->expires_ms == 0 && link->alias_max_out == 0 &&
-                     fanout->payload.size < PAYLOAD_REFERENCE_MIN;
-        bool sent = plain && fanout->shares_frames ? send_shared(broker, fanout, link)
-                                                   : fanout_encode(broker, fanout, link, 0, retain,
-                                                                   false, 0, identifiers, count);
-        fanout->accepted += sent;
+    struct link *link = session->link;
+    bool         at_once = session_sends_at_once(broker, session, qos);
+    if (at_once && qos == 0) {
+        fanout->accepted += send_now(broker, fanout, link, 0, retain, 0, identifiers, count);
         return;
     }
 
     struct delivery delivery;
     if (!make_delivery(broker, fanout, qos, retain, identifiers, count, share, &delivery))
         return;
-    if (session_accept(broker, session, delivery))
-        fanout->accepted++;
-    else
-        fanout->refused++;
+    if (!at_once) {
+        bool taken = session_accept(broker, session, delivery);
+        fanout->accepted += taken;
+        fanout->refused += !taken;
+        return;
+    }
+    struct flight_entry *entry = session_enter_flight(broker, session, delivery);
+    if (entry == NULL)
+        return;
+    fanout->accepted++;
+    if (!send_now(broker, fanout, link, qos, retain, entry->delivery.packet_id, identifiers,
+                  count) &&
+        link->phase == LINK_RUNNING)
+        session_leave_flight(broker, session, entry);
 }
 
 static uint8_t smaller(uint8_t a, uint8_t b)
 {
     return a < b ? a : b;
+}
+
+/*
+ * What a delivery touches lies in half a dozen places for each receiver. Its turn comes in three
+ * steps, so that a fan-out waits for none of them.
+ */
+enum { PREFETCH_SESSION = 12, PREFETCH_LINK = 8, PREFETCH_OUTPUT = 4 };
+
+static void prefetch_ahead(const struct subscriber *subscribers, uint32_t at, uint32_t count,
+                           uint8_t qos)
+{
+    if (at + PREFETCH_SESSION < count)
+        __builtin_prefetch(subscribers[at + PREFETCH_SESSION].session);
+    if (at + PREFETCH_LINK < count) {
+        const struct session *session = subscribers[at + PREFETCH_LINK].session;
+        __builtin_prefetch(session->link);
+        if (qos > 0)
+            __builtin_prefetch(session->flight);
+    }
+    if (at + PREFETCH_OUTPUT < count) {
+        const struct session *session = subscribers[at + PREFETCH_OUTPUT].session;
+        if (session->link != NULL)
+            __builtin_prefetch(session->link->outflow);
+        if (qos > 0 && session->flight != NULL)
+            flight_prefetch(session->flight);
+    }
 }
 
 /* One filter, so each session stands there at most once: nothing to merge. */
@@ -273,8 +345,7 @@ static void deliver_node(struct broker *broker, struct fanout *fanout, struct fi
     for (uint32_t at = 0; at < node->subscriber_count; at++) {
         const struct subscriber *subscriber = &subscribers[at];
         struct session          *session = subscriber->session;
-        if (at + 4 < node->subscriber_count)
-            __builtin_prefetch(subscribers[at + 4].session);
+        prefetch_ahead(subscribers, at, node->subscriber_count, fanout->qos);
         if ((subscriber->flags & SUBSCRIBER_NO_LOCAL) != 0 && session->hash == fanout->publisher)
             continue; /* [MQTT-3.8.3-3] */
         bool retain = fanout->retain && (subscriber->flags & SUBSCRIBER_RETAIN_AS_PUBLISHED) != 0;

@@ -11,11 +11,15 @@
 #include "core/broker/outflow.h"
 #include "core/broker/session.h"
 
-/* Bytes that many links share, one for each wire format: MQTT 3 and 5. */
+/*
+ * A frame encoded once for many links of one wire format. At QoS 0 the links refer to its bytes in
+ * the run; at QoS 1 and 2 they copy it and put their packet identifier in.
+ */
 struct shared_frame {
     struct chunk  *chunk;
     const uint8_t *data; /* NULL: not encoded yet */
     uint32_t       size;
+    uint32_t       packet_id_at; /* where the packet identifier stands */
 };
 
 struct fanout {
@@ -35,7 +39,7 @@ struct fanout {
     uint32_t        accepted;      /* receivers that take it, now or later */
     uint32_t        refused;       /* receivers without room */
 
-    struct shared_frame frames[2];
+    struct shared_frame frames[2][3]; /* by MQTT 3 or 5, by QoS */
 };
 
 /* The message object, made on first use; NULL: out of memory. A view: retain it to keep it. */

@@ -62,6 +62,12 @@ void           flight_destroy(struct flight *flight, struct outbox *outboxes);
  */
 struct flight_entry *flight_enter(struct flight **flight, struct delivery delivery);
 
+/* Where the next delivery will probably be entered. */
+static inline void flight_prefetch(const struct flight *flight)
+{
+    __builtin_prefetch(&flight->entries[flight->next_id & (flight->capacity - 1)], 1);
+}
+
 /* The entry of a packet identifier, or NULL. */
 struct flight_entry *flight_find(struct flight *flight, uint16_t packet_id);
 

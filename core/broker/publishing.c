@@ -189,12 +189,24 @@ static void complete(struct broker *broker, struct session *session, struct flig
         session_pump(broker, session);
 }
 
+/* Most acknowledgements are an identifier and nothing else. Sets `*ack`, or reads on. */
+static enum mqtt_reason take_ack(const struct link *link, enum packet_type type,
+                                 const struct frame *frame, struct ack *ack)
+{
+    const uint8_t *body = frame->body.data;
+    if (frame->body.size == 2 && (body[0] | body[1]) != 0 &&
+        frame->flags == (type == PACKET_PUBREL ? 2 : 0)) {
+        *ack = (struct ack){.packet_id = (uint16_t)(body[0] << 8 | body[1])};
+        return MQTT_SUCCESS;
+    }
+    return ack_decode(link->version, type, frame->flags, frame->body, ack);
+}
+
 enum mqtt_reason publishing_on_puback(struct broker *broker, struct link *link,
                                       const struct frame *frame)
 {
     struct ack       ack;
-    enum mqtt_reason reason =
-        ack_decode(link->version, PACKET_PUBACK, frame->flags, frame->body, &ack);
+    enum mqtt_reason reason = take_ack(link, PACKET_PUBACK, frame, &ack);
     if (reason != MQTT_SUCCESS)
         return reason;
 
@@ -211,8 +223,7 @@ enum mqtt_reason publishing_on_pubrec(struct broker *broker, struct link *link,
                                       const struct frame *frame)
 {
     struct ack       ack;
-    enum mqtt_reason reason =
-        ack_decode(link->version, PACKET_PUBREC, frame->flags, frame->body, &ack);
+    enum mqtt_reason reason = take_ack(link, PACKET_PUBREC, frame, &ack);
     if (reason != MQTT_SUCCESS)
         return reason;
 
@@ -246,8 +257,7 @@ enum mqtt_reason publishing_on_pubrel(struct broker *broker, struct link *link,
                                       const struct frame *frame)
 {
     struct ack       ack;
-    enum mqtt_reason reason =
-        ack_decode(link->version, PACKET_PUBREL, frame->flags, frame->body, &ack);
+    enum mqtt_reason reason = take_ack(link, PACKET_PUBREL, frame, &ack);
     if (reason != MQTT_SUCCESS)
         return reason;
     bool known = received_remove(link->session, ack.packet_id);
@@ -260,8 +270,7 @@ enum mqtt_reason publishing_on_pubcomp(struct broker *broker, struct link *link,
                                        const struct frame *frame)
 {
     struct ack       ack;
-    enum mqtt_reason reason =
-        ack_decode(link->version, PACKET_PUBCOMP, frame->flags, frame->body, &ack);
+    enum mqtt_reason reason = take_ack(link, PACKET_PUBCOMP, frame, &ack);
     if (reason != MQTT_SUCCESS)
         return reason;
 

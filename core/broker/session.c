@@ -232,6 +232,28 @@ static bool send_delivery(struct broker *broker, struct session *session,
     return sent;
 }
 
+struct flight_entry *session_enter_flight(struct broker *broker, struct session *session,
+                                          struct delivery delivery)
+{
+    if (session->flight == NULL)
+        session->flight = flight_create();
+    struct flight_entry *entry =
+        session->flight == NULL ? NULL : flight_enter(&session->flight, delivery);
+    if (entry == NULL)
+        drop(broker, session, &delivery, DROP_OUT_OF_MEMORY);
+    else
+        broker->statistics.inflight_messages++;
+    return entry;
+}
+
+void session_leave_flight(struct broker *broker, struct session *session,
+                          struct flight_entry *entry)
+{
+    session_let_go(broker, session, &entry->delivery);
+    flight_leave(session->flight, entry);
+    broker->statistics.inflight_messages--;
+}
+
 /* Sends one delivery now; it is in flight or done afterwards. */
 static void send_now(struct broker *broker, struct session *session, struct delivery delivery)
 {
@@ -240,22 +262,10 @@ static void send_now(struct broker *broker, struct session *session, struct deli
         session_let_go(broker, session, &delivery);
         return;
     }
-    if (session->flight == NULL)
-        session->flight = flight_create();
-    struct flight_entry *entry =
-        session->flight == NULL ? NULL : flight_enter(&session->flight, delivery);
-    if (entry == NULL) {
-        drop(broker, session, &delivery, DROP_OUT_OF_MEMORY);
-        return;
-    }
-    broker->statistics.inflight_messages++;
-    if (!send_delivery(broker, session, &entry->delivery, false) &&
-        session->link->phase == LINK_RUNNING) {
-        /* Too large for this client: acts as if it had been completed (MQTT-3.1.2-25). */
-        session_let_go(broker, session, &entry->delivery);
-        flight_leave(session->flight, entry);
-        broker->statistics.inflight_messages--;
-    }
+    struct flight_entry *entry = session_enter_flight(broker, session, delivery);
+    if (entry != NULL && !send_delivery(broker, session, &entry->delivery, false) &&
+        session->link->phase == LINK_RUNNING)
+        session_leave_flight(broker, session, entry);
 }
 
 /* Room in the backlog for one more, by the policy; false: refuse the new one. */
@@ -333,9 +343,7 @@ static void resend(struct broker *broker, struct session *session, struct flight
         entry->charged = true;
         session->flight->charged++;
     } else if (session->link->phase == LINK_RUNNING) {
-        session_let_go(broker, session, &entry->delivery);
-        flight_leave(session->flight, entry);
-        broker->statistics.inflight_messages--;
+        session_leave_flight(broker, session, entry);
     }
 }
 

@@ -119,6 +119,17 @@ bool session_accept(struct broker *broker, struct session *session, struct deliv
 /* True when a delivery made now would be sent at once and in order. */
 bool session_sends_at_once(const struct broker *broker, const struct session *session, uint8_t qos);
 
+/*
+ * Puts a QoS 1 or 2 delivery in flight, which session_sends_at_once has allowed; the caller sends
+ * it. NULL: out of memory; it was dropped and counted.
+ */
+struct flight_entry *session_enter_flight(struct broker *broker, struct session *session,
+                                          struct delivery delivery);
+
+/* It could not be sent to this client: as if it had been completed (MQTT-3.1.2-25). */
+void session_leave_flight(struct broker *broker, struct session *session,
+                          struct flight_entry *entry);
+
 /* A message that the session will not finish: settles it with its share group, frees it. */
 void session_let_go(struct broker *broker, struct session *session, struct delivery *delivery);
 

@@ -105,5 +105,6 @@ static inline uint16_t broker_home(const struct broker *broker, uint64_t hash)
 
 static inline void broker_post(struct broker *broker, uint16_t shard, struct parcel parcel)
 {
+    broker->statistics.parcels_out++;
     outbox_push(&broker->outboxes[shard], parcel);
 }
