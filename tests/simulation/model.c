@@ -191,12 +191,11 @@ static uint8_t copies_of(const uint8_t *copies, uint32_t capacity, uint32_t numb
     return number < capacity ? copies[number] : 0;
 }
 
-static void share_death(struct model *model, struct subscriber *subscriber)
+/* A member may have taken messages with it that nobody else gets, or that others get again. */
+static void share_death(struct model *model, const struct subscriber *subscriber)
 {
-    for (uint32_t filter = 0; filter < model->filter_count; filter++) {
-        if (model->filters[filter].shared && subscriber->latest[filter] >= 0)
-            model->shares[filter].last_death_tick = model->tick;
-    }
+    if (subscriber->shares)
+        model->shares[subscriber->share_filter].last_death_tick = model->tick;
 }
 
 void model_session_begin(struct model *model, uint16_t index)
@@ -205,10 +204,6 @@ void model_session_begin(struct model *model, uint16_t index)
 
     model->tick++;
     share_death(model, subscriber);
-    for (uint32_t filter = 0; filter < model->filter_count; filter++) {
-        if (model->filters[filter].shared && subscriber->latest[filter] >= 0)
-            model->shares[filter].unreliable_tick = model->tick;
-    }
     subscriber->version_count = 0;
     memset(subscriber->latest, -1, sizeof(subscriber->latest));
     if (subscriber->copies_capacity > 0)
@@ -219,6 +214,7 @@ void model_session_begin(struct model *model, uint16_t index)
 void model_connected(struct model *model, uint16_t index)
 {
     model->subscribers[index].connected_tick = ++model->tick;
+    share_death(model, &model->subscribers[index]); /* a session before this one ended just now */
 }
 
 void model_connection_ended(struct model *model, uint16_t index)
@@ -295,8 +291,6 @@ void model_unsubscribe_sent(struct model *model, uint16_t index, uint8_t filter)
 
     model->tick++;
     share_death(model, subscriber);
-    if (model->filters[filter].shared)
-        model->shares[filter].unreliable_tick = model->tick;
     if (number < 0)
         return;
     subscriber->versions[number].left = true;
@@ -675,9 +669,8 @@ static bool share_owed(const struct model *model, uint8_t filter,
     const struct share_record *share = &model->shares[filter];
     bool                       stood = false;
 
-    if (message->qos == 0 && share->last_death_tick >= message->sent_tick)
-        return false;
-    if (message->qos == 2 && share->unreliable_tick >= message->sent_tick)
+    /* What is on its way to a member at QoS 2 goes to nobody else [MQTT-4.8.2-5]. */
+    if (message->qos != 1 && share->last_death_tick >= message->sent_tick)
         return false;
     for (uint32_t index = 0; index < model->subscriber_count; index++) {
         const struct subscriber *subscriber = &model->subscribers[index];

@@ -99,7 +99,6 @@ struct share_record {
     uint8_t  *copies; /* by message, all members together */
     uint32_t  copies_capacity;
     uint64_t  last_death_tick; /* a member's connection, session or subscription ended */
-    uint64_t  unreliable_tick; /* a member left with messages that nobody else may get */
 };
 
 struct model {
