@@ -124,7 +124,8 @@ def test_connections_that_never_speak(site):
 
 
 def test_slow_readers_do_not_hold_memory(sites):
-    site = sites(limits_queue_bytes_max="256KiB", limits_output_buffer_max="128KiB")
+    site = sites(limits_queue_bytes_max="256KiB", limits_output_buffer_max="128KiB",
+                 limits_packet_size_max="256KiB")
     slow = [site.open(receive_buffer=2048) for _ in range(10)]
     for number, client in enumerate(slow):
         client.connect(f"slow-{number}")

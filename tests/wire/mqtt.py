@@ -310,6 +310,8 @@ class Client:
         self.socket.connect(address)
         if family != socket.AF_UNIX:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.poll = select.poll()  # select() cannot do more than 1024 descriptors
+        self.poll.register(self.socket, select.POLLIN)
         self.buffer = bytearray()
         self.inbox = collections.deque()  # packets that came while waiting for another
         self.ids = itertools.cycle(range(1, 0x10000))
@@ -377,12 +379,12 @@ class Client:
                 self._answer(found)
                 return found
             left = deadline - time.monotonic()
-            if not select.select([self.socket], [], [], max(0, left))[0]:
+            if not self.poll.poll(max(0, left) * 1000):
                 return None
             try:
                 data = self.socket.recv(1 << 16)
-            except ConnectionResetError as problem:
-                raise Closed("reset") from problem
+            except OSError as problem:
+                raise Closed(str(problem)) from problem
             if not data:
                 raise Closed("end of file")
             self.buffer += data

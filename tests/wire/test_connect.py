@@ -93,7 +93,7 @@ def test_refuses_an_unknown_protocol_level(broker, level):
     while data := client.socket.recv(100):
         answer += data
     # MQTT 5 allows 0x84, 3.1.1 asks for 1 [MQTT-3.1.2-2]; either way the connection is closed.
-    assert answer in (b"", b"\x20\x02\x00\x01", b"\x20\x03\x00\x84\x00"), answer.hex()
+    assert answer[:4] in (b"", b"\x20\x02\x00\x01") or answer[3] == 0x84, answer.hex()
 
 
 @pytest.mark.parametrize("name", ["", "mqtt", "MQTTX", "HTTP", "MQIsdp" * 3])
@@ -112,7 +112,7 @@ def test_a_version_can_be_switched_off(start):
     client.closed()
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [4, 5])
 def test_refuses_the_reserved_connect_flag(broker, version):
     client = broker.open(version)
     client.send(mqtt.connect("client", version, flags=0x03))

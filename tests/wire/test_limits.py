@@ -175,7 +175,7 @@ def test_a_full_queue_drops_qos_0_first(start):
 
 
 def test_a_full_queue_is_measured_in_bytes(start):
-    found, _ = queued(start(limits_queue_bytes_max="20KiB"), 40, size=1024)
+    found, _ = queued(start(limits_queue_bytes_max="20KiB", limits_packet_size_max="2KiB"), 40, size=1024)
     assert 5 <= len(found) <= 20 and found == list(range(len(found)))
 
 

@@ -58,7 +58,8 @@ def test_many_subscribers_of_one_topic(broker):
 
 @pytest.mark.thread
 def test_a_slow_subscriber_is_bounded(start, pouring):
-    broker = start(limits_queue_bytes_max="1MiB", limits_output_buffer_max="256KiB")
+    broker = start(limits_queue_bytes_max="1MiB", limits_output_buffer_max="256KiB",
+                   limits_packet_size_max="1MiB")
     slow = broker.connect("slow", receive_buffer=4096)
     slow.subscribe("flood/#", qos=0)
     fast = broker.connect("fast")

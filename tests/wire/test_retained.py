@@ -95,19 +95,20 @@ def test_the_same_retained_message_twice(broker):
 
 
 def test_too_many_retained_messages_are_refused(start):
-    broker = start(limits_retained_messages_max=3)
+    """The limit is for all shards together; each topic home keeps its part of it."""
+    broker = start(limits_retained_messages_max=30)
     other = broker.connect("other")
-    codes = [other.publish(f"a/{number}", b"x", qos=1, retain=True) for number in range(40)]
+    codes = [other.publish(f"a/{number}", b"x", qos=1, retain=True) for number in range(100)]
     client = broker.connect("client")
     client.subscribe("a/#")
     found = 0
     while client.receive(0.5):
         found += 1
-    assert found == 3
+    assert 20 <= found <= 30
     if broker.shards == 1:
-        assert codes[:3] in ([0] * 3, [0x10] * 3) and set(codes[3:]) == {0x97}
+        assert codes.count(0x97) == 70
     # A place is free again after clearing.
-    for number in range(40):
+    for number in range(100):
         other.publish(f"a/{number}", b"", qos=1, retain=True)
     other.publish("b", b"x", qos=1, retain=True)
     late = broker.connect("late")
