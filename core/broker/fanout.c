@@ -138,8 +138,10 @@ static const struct shared_frame *shared_frame(struct broker *broker, struct fan
     publish_head_write(version, &head, &writer);
     write_slice(&writer, fanout->payload);
     frame->data = room;
-    frame->packet_id_at =
-        1 + variable_size(frame->size - 1) + (uint32_t)sizeof(uint16_t) + fanout->topic.size;
+    uint32_t topic_at = 1;
+    while ((room[topic_at++] & 0x80) != 0)
+        continue; /* the bytes of the remaining length */
+    frame->packet_id_at = topic_at + (uint32_t)sizeof(uint16_t) + fanout->topic.size;
     return frame;
 }
 
