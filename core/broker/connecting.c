@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "core/broker/connecting.h"
 
-#include "core/broker/reason_text.h"
 #include "core/broker/state.h"
 #include "core/broker/will.h"
 #include "proto/connack.h"
@@ -40,8 +39,8 @@ static void refuse(struct broker *broker, struct link *link, enum mqtt_version v
     effects_log(&broker->effects, LOG_DEBUG, "%s: CONNECT refused with 0x%02x",
                 link_name(broker, link), (unsigned)reason);
     struct connack connack = connack_of(reason);
-    if (broker->options->protocol.reason_strings && version == MQTT_VERSION_5)
-        connack.reason_string = reason_text(reason);
+    link->version = (uint8_t)version;
+    connack.reason_string = link_reason_text(broker, link, reason); /* [MQTT-3.2.2-19] */
     send_connack(broker, link, version, &connack);
     link_close(broker, link, MQTT_SUCCESS);
 }
@@ -247,6 +246,12 @@ static void admit(struct broker *broker, struct link *link, const struct connect
     broker->statistics.greeting--;
     broker->statistics.connects++;
     welcome(broker, link, connect, session, present, assigned, outcome);
+    if (link->phase == LINK_OVER) { /* CONNACK could not go out: nobody came in */
+        will_clear(broker, session);
+        if (!present)
+            session_end(broker, session);
+        return;
+    }
     session_attach(broker, session, link);
     session_pump(broker, session);
 }
@@ -332,6 +337,8 @@ void connecting_on_connect(struct broker *broker, struct link *link, const struc
     struct connect   connect;
     enum mqtt_reason reason = connect_decode(frame->flags, frame->body, &connect);
     *handed_over = false;
+    if (connect.maximum_packet_size != 0) /* which is refused; the refusal may be any size then */
+        link->packet_size_max = connect.maximum_packet_size;
     if (reason != MQTT_SUCCESS) {
         refuse_unread(broker, link, &connect, reason);
         return;

@@ -35,6 +35,13 @@ uint8_t *link_reserve(struct broker *broker, struct link *link, uint32_t size)
 {
     if (link->phase == LINK_OVER)
         return NULL;
+    if (size > link->packet_size_max) { /* an answer that must come, and may not [MQTT-3.1.2-24] */
+        effects_log(&broker->effects, LOG_INFO,
+                    "client %s: takes no packet of %u bytes, connection closed",
+                    link_name(broker, link), size);
+        link_abort(broker, link);
+        return NULL;
+    }
     if (link->outflow == NULL)
         link->outflow = outflow_take(&broker->outflows);
 

@@ -62,8 +62,8 @@ struct link {
 
 /*
  * Room for one encoded packet of exactly `size` bytes, which the caller writes at once; the link is
- * flushed at the end of the turn. NULL: the link takes nothing any more, or out of memory (then it
- * was closed).
+ * flushed at the end of the turn. NULL: the link takes nothing any more, or it was closed just now:
+ * out of memory, or more than the client takes.
  */
 uint8_t *link_reserve(struct broker *broker, struct link *link, uint32_t size);
 

@@ -128,7 +128,8 @@ static enum mqtt_reason accept_qos2(struct broker *broker, struct link *link,
         link_send_ack(broker, link, PACKET_PUBREC, publish->packet_id, MQTT_SUCCESS);
         return MQTT_SUCCESS;
     }
-    if (received_count(session) >= broker->options->protocol.receive_maximum)
+    if (link->version == MQTT_VERSION_5 &&
+        received_count(session) >= broker->options->protocol.receive_maximum)
         return MQTT_RECEIVE_MAXIMUM_EXCEEDED; /* [MQTT-3.3.4-7] */
     if (!received_add(session, publish->packet_id))
         return MQTT_QUOTA_EXCEEDED;

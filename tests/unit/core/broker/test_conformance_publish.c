@@ -234,6 +234,27 @@ Test(conformance_publish, topic_aliases_are_taken_within_one_connection)
     peer_expect_silence(&watcher);
 }
 
+static void without_aliases(struct options *options)
+{
+    options->protocol.topic_alias_max = 0;
+}
+
+/* Against [MQTT-3.2.2-18] */
+Test(conformance_publish, no_alias_is_taken_where_none_is_allowed)
+{
+    static struct peer  peer;
+    struct connect      connect = connect_of(MQTT_VERSION_5, slice_text("client"));
+    struct publish_head head = {.topic = slice_text("a"), .topic_alias = 1};
+    stage_end(&stage);
+    stage_begin(&stage, without_aliases);
+    cr_assert_eq(peer_connect_of(&peer, &stage, &connect).topic_alias_maximum, 0);
+
+    wire_publish_of(&peer.say, MQTT_VERSION_5, head, slice_text("x"));
+    peer_say(&peer);
+
+    (void)peer_expect_disconnect(&peer, MQTT_TOPIC_ALIAS_INVALID);
+}
+
 /* [MQTT-3.3.4-1] [MQTT-2.2.1-5] [MQTT-4.3.2-4] [MQTT-4.3.3-8] [MQTT-4.3.3-11] [MQTT-3.4.2-1]
  * [MQTT-3.5.2-1] [MQTT-3.7.2-1], 3.1.1 [MQTT-3.3.4-1] [MQTT-2.3.1-6] [MQTT-4.3.2-2] [MQTT-4.3.3-2]
  */
@@ -343,6 +364,23 @@ Test(conformance_publish, more_than_the_receive_maximum_ends_the_link)
     peer_expect(&peer, PACKET_PUBREC, &frame);
     peer_expect(&peer, PACKET_PUBREC, &frame);
     (void)peer_expect_disconnect(&peer, MQTT_RECEIVE_MAXIMUM_EXCEEDED);
+}
+
+/* 3.1.1 knows no receive maximum: whatever has an identifier may be open. */
+Test(conformance_publish, the_receive_maximum_does_not_bind_3_1_1)
+{
+    static struct peer peer;
+    stage_end(&stage);
+    stage_begin(&stage, with_two_at_once);
+    peer_connect(&peer, &stage, MQTT_VERSION_311, "client");
+
+    for (uint16_t id = 1; id <= 100; id++)
+        wire_publish(&peer.say, MQTT_VERSION_311, "a", "x", 2, id);
+    peer_say(&peer);
+
+    for (uint16_t id = 1; id <= 100; id++)
+        (void)peer_expect_ack(&peer, PACKET_PUBREC, id, MQTT_SUCCESS);
+    cr_assert(peer.open);
 }
 
 /* [MQTT-3.3.4-9] [MQTT-3.3.4-10] [MQTT-4.9.0-1] [MQTT-4.9.0-2] [MQTT-4.9.0-3] */
@@ -702,6 +740,46 @@ Test(conformance_publish, what_3_1_1_may_not_publish_is_acknowledged_or_ends_the
         cr_assert_eq(frame.type, PACKET_PUBACK);
     else
         peer_expect_end(&peer);
+}
+
+/* Sizes about the steps of the remaining length, to many at once, in both versions and all QoS. */
+Test(conformance_publish, messages_of_every_size_reach_many_subscribers_whole)
+{
+    static struct peer peers[20];
+    static struct peer peer;
+    static char        payload[16500];
+    const uint32_t     sizes[][2] = {{100, 135}, {16355, 16395}};
+    for (unsigned at = 0; at < 20; at++) {
+        char name[8];
+        (void)snprintf(name, sizeof(name), "c%u", at);
+        peer_connect(&peers[at], &stage, versions[at % 2], name);
+        peer_subscribe(&peers[at], "a/b", 2);
+    }
+    peer_connect(&peer, &stage, MQTT_VERSION_5, "client");
+    memset(payload, 'x', sizeof(payload) - 1);
+
+    for (unsigned range = 0; range < 2; range++) {
+        for (uint32_t size = sizes[range][0]; size < sizes[range][1]; size++) {
+            uint8_t qos = (uint8_t)(size % 3);
+            char    last = payload[size];
+            payload[size] = '\0';
+            peer_deliver(&peer, "a/b", payload, qos);
+            for (unsigned at = 0; at < 20; at++) {
+                struct publish publish = peer_expect_publish(&peers[at], "a/b", payload);
+                cr_assert_eq(publish.qos, qos);
+                if (qos == 1)
+                    peer_ack(&peers[at], PACKET_PUBACK, publish.packet_id, MQTT_SUCCESS);
+                if (qos == 2) {
+                    peer_ack(&peers[at], PACKET_PUBREC, publish.packet_id, MQTT_SUCCESS);
+                    (void)peer_expect_ack(&peers[at], PACKET_PUBREL, publish.packet_id,
+                                          MQTT_SUCCESS);
+                    peer_ack(&peers[at], PACKET_PUBCOMP, publish.packet_id, MQTT_SUCCESS);
+                }
+                peer_expect_silence(&peers[at]);
+            }
+            payload[size] = last;
+        }
+    }
 }
 
 /* [MQTT-1.5.4-3], 3.1.1 [MQTT-1.5.3-3] */
