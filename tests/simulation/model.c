@@ -77,6 +77,7 @@ static void model_add_filter(struct model *model, const char *name)
     snprintf(filter->name, sizeof(filter->name), "%s", name);
     snprintf(filter->plain, sizeof(filter->plain), "%s",
              filter->shared ? strchr(name + 7, '/') + 1 : name);
+    filter->takes_qos0 = strncmp(name, "$share/three/", 13) == 0;
     for (uint32_t topic = 0; topic < model->topic_count; topic++)
         filter->matches[topic] = matches(filter->plain, model->topics[topic].name);
 }
@@ -523,14 +524,14 @@ static void check_shared_copies(struct model *model, const struct subscriber *su
 }
 
 /*
- * A first copy may have been dropped where limits are tight. And a retained message that was
+ * A first copy may have been dropped where limits are tight, or have expired. And a retained message that was
  * published while the subscription came into being may take the way over its topic's home.
  */
 static bool order_is_owed(const struct model *model, const struct message_record *message,
                           const struct claim *claim)
 {
-    return (message->sends == 1 || (model->strict && claim->stands)) &&
-           (!message->retain || claim->stands);
+    bool first_copy_came = model->strict && claim->stands && !message->has_expiry;
+    return (message->sends == 1 || first_copy_came) && (!message->retain || claim->stands);
 }
 
 uint32_t model_delivered(struct model *model, uint16_t index, const struct delivery *delivery)
@@ -670,7 +671,8 @@ static bool share_owed(const struct model *model, uint8_t filter,
     bool                       stood = false;
 
     /* What is on its way to a member at QoS 2 goes to nobody else [MQTT-4.8.2-5]. */
-    if (message->qos != 1 && share->last_death_tick >= message->sent_tick)
+    bool swallowed = message->qos != 1 || model->filters[filter].takes_qos0;
+    if (swallowed && share->last_death_tick >= message->sent_tick)
         return false;
     for (uint32_t index = 0; index < model->subscriber_count; index++) {
         const struct subscriber *subscriber = &model->subscribers[index];
@@ -682,8 +684,6 @@ static bool share_owed(const struct model *model, uint8_t filter,
                 continue;
             if (message->payload_size + message->forward_size + 300U >
                 subscriber->packet_size_max)
-                return false;
-            if (version->options.qos == 0 && share->last_death_tick >= message->sent_tick)
                 return false;
             int32_t qos = chain_qos(model, subscriber, version, message);
             stood |= qos > 0 || (qos == 0 && subscriber->connected_tick != 0 &&

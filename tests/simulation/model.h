@@ -42,6 +42,7 @@ struct filter {
     char name[128];  /* as in SUBSCRIBE */
     char plain[128]; /* without `$share/group/` */
     bool shared;
+    bool takes_qos0; /* shared, and all members subscribe with QoS 0; else none does */
     bool matches[TOPICS_MAX];
 };
 

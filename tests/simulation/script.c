@@ -91,6 +91,10 @@ static void act_subscribe(struct simulation *simulation, struct client *client)
             .no_local = is_5 && !client->shares && random_once_in(random, 5),
             .retain_as_published = is_5 && random_once_in(random, 3),
         };
+        if (client->shares)
+            options[count].qos = model->filters[name].takes_qos0
+                                     ? 0
+                                     : (uint8_t)random_between(random, 1, 2);
         names[count++] = name;
     }
     client_subscribe(client, names, options, count, id);
