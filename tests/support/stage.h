@@ -22,7 +22,9 @@
 
 #include <criterion/criterion.h>
 
-#define STAGE_PEERS 64U
+#define STAGE_PEERS      64U
+#define STAGE_SHARDS_MAX 8U
+#define STAGE_SHARDS     3U /* the environment's STAGE_SHARDS goes before it */
 
 struct stage;
 
@@ -35,65 +37,76 @@ struct peer {
     struct wire       heard;
     uint32_t          heard_at; /* what was looked at already */
     uint16_t          seat;
-    bool              open;   /* the broker knows the link */
-    bool              ended;  /* the broker ordered the end */
-    bool              paused; /* the broker does not want to read */
+    uint16_t          shard;
+    uint16_t          hand_over_to; /* its number and one; 0 none */
+    bool              open;         /* the broker knows the link */
+    bool              ended;        /* the broker ordered the end */
+    bool              paused;       /* the broker does not want to read */
     bool              resumed;
     bool              dirty; /* the broker has something to send */
     bool              deaf;  /* nothing is taken out of the broker's output */
 };
 
 struct stage {
-    struct broker      *broker;
-    struct options      options;
-    struct topic_secret secret;
-    uint64_t            now_ms;
-    struct peer        *peers[STAGE_PEERS];
+    struct broker         *brokers[STAGE_SHARDS_MAX];
+    struct outbox          carried[STAGE_SHARDS_MAX]; /* parcels on their way to each shard */
+    struct interest_table *interest;
+    uint16_t               shard_count;
+    struct options         options;
+    struct topic_secret    secret;
+    uint64_t               now_ms;
+    struct peer           *peers[STAGE_PEERS];
 };
 
-static inline struct peer *stage_peer(struct stage *stage, struct handle link)
+static inline struct peer *stage_peer(struct stage *stage, uint16_t shard, struct handle link)
 {
     for (uint32_t seat = 0; seat < STAGE_PEERS; seat++) {
         struct peer *peer = stage->peers[seat];
-        if (peer != NULL && peer->open && handle_equal(peer->link, link))
+        if (peer != NULL && peer->open && peer->shard == shard && handle_equal(peer->link, link))
             return peer;
     }
     return NULL;
 }
 
-/* Takes all that the broker has for this peer, in a few parts at a time. */
-static inline void stage_take(struct stage *stage, struct peer *peer)
+static inline struct broker *peer_broker(const struct peer *peer)
 {
-    struct slice parts[4];
-    uint32_t     count;
+    return peer->stage->brokers[peer->shard];
+}
+
+/* Takes all that the broker has for this peer, in a few parts at a time. */
+static inline void stage_take(struct peer *peer)
+{
+    struct broker *broker = peer_broker(peer);
+    struct slice   parts[4];
+    uint32_t       count;
 
     peer->dirty = false;
-    while ((count = broker_output(stage->broker, peer->link, parts, 4)) > 0) {
+    while ((count = broker_output(broker, peer->link, parts, 4)) > 0) {
         uint32_t size = 0;
         for (uint32_t part = 0; part < count; part++) {
             wire_raw(&peer->heard, parts[part].data, parts[part].size);
             size += parts[part].size;
         }
-        broker_sent(stage->broker, peer->link, size);
+        broker_sent(broker, peer->link, size);
     }
 }
 
-static inline void stage_offer(struct stage *stage, struct peer *peer)
+static inline void stage_offer(struct peer *peer)
 {
-    if (peer->ended || peer->paused || peer->kept.size == 0)
+    if (peer->ended || peer->paused || peer->hand_over_to != 0 || peer->kept.size == 0)
         return;
 
     struct slice        exact = wire_exact(wire_view(&peer->kept));
-    struct input_result result = broker_input(stage->broker, peer->link, exact);
+    struct input_result result = broker_input(peer_broker(peer), peer->link, exact);
     free((void *)exact.data);
     cr_assert_leq(result.consumed, peer->kept.size);
     memmove(peer->kept.data, peer->kept.data + result.consumed, peer->kept.size - result.consumed);
     peer->kept.size -= result.consumed;
 }
 
-static inline void stage_carry_out(struct peer *peer, enum order_kind kind)
+static inline void stage_carry_out(struct peer *peer, const struct order *order)
 {
-    switch (kind) {
+    switch ((enum order_kind)order->kind) {
     case ORDER_CLOSE:
         peer->ended = true;
         break;
@@ -109,50 +122,91 @@ static inline void stage_carry_out(struct peer *peer, enum order_kind kind)
         peer->resumed = true;
         break;
     case ORDER_HANDOVER:
-        cr_assert_fail("a handover on one shard");
+        peer->hand_over_to = (uint16_t)(order->target + 1);
         break;
     }
 }
 
-/* What the shard does between two turns: sends, closes, reads on. */
+/* What a shard does between two turns: sends, closes, hands over, reads on. */
 static inline void stage_serve(struct stage *stage, struct peer *peer)
 {
     if (peer->dirty && !peer->deaf)
-        stage_take(stage, peer);
+        stage_take(peer);
     if (peer->ended) {
         if (!peer->deaf)
-            stage_take(stage, peer);
-        broker_forget(stage->broker, peer->link);
+            stage_take(peer);
+        broker_forget(peer_broker(peer), peer->link);
         peer->open = false;
+    } else if (peer->hand_over_to != 0) {
+        struct link_origin origin = {.handed_over = true};
+        broker_forget(peer_broker(peer), peer->link);
+        peer->shard = (uint16_t)(peer->hand_over_to - 1);
+        peer->hand_over_to = 0;
+        cr_assert_lt(peer->shard, stage->shard_count);
+        cr_assert(broker_accept(peer_broker(peer), &origin, &peer->link));
+        stage_offer(peer);
     } else if (peer->resumed) {
         peer->resumed = false;
-        stage_offer(stage, peer);
+        stage_offer(peer);
     }
 }
 
-/* Ends a turn that was begun, and goes on with further ones until the broker is quiet. */
+/* Ends one shard's turn and notes what it wants done; true: that was nothing. */
+static inline bool stage_end_turn(struct stage *stage, uint16_t shard)
+{
+    struct broker  *broker = stage->brokers[shard];
+    bool            more = broker_end_turn(broker);
+    struct effects *effects = broker_effects(broker);
+    bool            quiet = !more && effects->flush_count == 0 && effects->order_count == 0;
+
+    for (uint32_t at = 0; at < effects->flush_count; at++) {
+        struct peer *peer = stage_peer(stage, shard, effects->flush[at]);
+        if (peer != NULL)
+            peer->dirty = true;
+    }
+    for (uint32_t at = 0; at < effects->order_count; at++) {
+        struct peer *peer = stage_peer(stage, shard, effects->orders[at].link);
+        cr_assert_not_null(peer, "an order for a link that was forgotten");
+        stage_carry_out(peer, &effects->orders[at]);
+    }
+    for (uint16_t target = 0; target < stage->shard_count; target++) {
+        struct outbox *outbox = &broker_outboxes(broker)[target];
+        for (struct parcel *parcel; (parcel = outbox_peek(outbox)) != NULL; outbox_pop(outbox)) {
+            parcel->from = shard;
+            outbox_push(&stage->carried[target], *parcel);
+            quiet = false;
+        }
+    }
+    broker_effects_done(broker);
+    return quiet;
+}
+
+static inline void stage_begin_turn(struct stage *stage)
+{
+    for (uint16_t shard = 0; shard < stage->shard_count; shard++)
+        broker_begin_turn(stage->brokers[shard], stage->now_ms);
+}
+
+/* Ends a turn that was begun, and goes on with further ones until all shards are quiet. */
 static inline void stage_finish_turn(struct stage *stage)
 {
     for (unsigned round = 0;; round++) {
+        bool quiet = true;
         cr_assert_lt(round, 10000, "turns without an end");
-        bool            more = broker_end_turn(stage->broker);
-        struct effects *effects = broker_effects(stage->broker);
-        bool            quiet = !more && effects->flush_count == 0 && effects->order_count == 0;
-        for (uint32_t at = 0; at < effects->flush_count; at++) {
-            struct peer *peer = stage_peer(stage, effects->flush[at]);
-            if (peer != NULL)
-                peer->dirty = true;
-        }
-        for (uint32_t at = 0; at < effects->order_count; at++) {
-            struct peer *peer = stage_peer(stage, effects->orders[at].link);
-            cr_assert_not_null(peer, "an order for a link that was forgotten");
-            stage_carry_out(peer, effects->orders[at].kind);
-        }
-        broker_effects_done(stage->broker);
+        for (uint16_t shard = 0; shard < stage->shard_count; shard++)
+            quiet = stage_end_turn(stage, shard) && quiet;
         if (quiet)
             return;
 
-        broker_begin_turn(stage->broker, stage->now_ms);
+        stage_begin_turn(stage);
+        for (uint16_t shard = 0; shard < stage->shard_count; shard++) {
+            struct outbox *carried = &stage->carried[shard];
+            for (struct parcel *parcel; (parcel = outbox_peek(carried)) != NULL;
+                 outbox_pop(carried)) {
+                struct parcel taken = *parcel;
+                broker_parcel(stage->brokers[shard], &taken);
+            }
+        }
         for (uint32_t seat = 0; seat < STAGE_PEERS; seat++) {
             if (stage->peers[seat] != NULL && stage->peers[seat]->open)
                 stage_serve(stage, stage->peers[seat]);
@@ -168,7 +222,7 @@ static inline void stage_pass(struct stage *stage, uint64_t milliseconds)
     while (stage->now_ms < end_ms) {
         uint64_t step = milliseconds / 64 + 1;
         stage->now_ms = stage->now_ms + step < end_ms ? stage->now_ms + step : end_ms;
-        broker_begin_turn(stage->broker, stage->now_ms);
+        stage_begin_turn(stage);
         stage_finish_turn(stage);
     }
 }
@@ -185,15 +239,24 @@ static inline void stage_begin(struct stage *stage, void (*change)(struct option
         change(&stage->options);
     topic_secret_init(&stage->secret, entropy, sizeof(entropy));
 
-    struct broker_place place = {
-        .shard_count = 1,
-        .secret = &stage->secret,
-        .options = &stage->options,
-        .links_max = STAGE_PEERS,
-        .seed = 7,
-    };
-    stage->broker = broker_create(&place, stage->now_ms);
-    cr_assert_not_null(stage->broker);
+    const char *shards = getenv("STAGE_SHARDS");
+    stage->shard_count = shards != NULL ? (uint16_t)strtoul(shards, NULL, 10) : STAGE_SHARDS;
+    cr_assert(stage->shard_count > 0 && stage->shard_count <= STAGE_SHARDS_MAX);
+    stage->interest = interest_create(&stage->secret, stage->shard_count);
+    cr_assert_not_null(stage->interest);
+    for (uint16_t shard = 0; shard < stage->shard_count; shard++) {
+        struct broker_place place = {
+            .shard = shard,
+            .shard_count = stage->shard_count,
+            .secret = &stage->secret,
+            .interest = stage->interest,
+            .options = &stage->options,
+            .links_max = STAGE_PEERS,
+            .seed = 7U + shard,
+        };
+        stage->brokers[shard] = broker_create(&place, stage->now_ms);
+        cr_assert_not_null(stage->brokers[shard]);
+    }
 }
 
 /* A connection without a CONNECT. The stage looks at its peers until its end: they are static. */
@@ -206,19 +269,20 @@ static inline void peer_open(struct peer *peer, struct stage *stage, enum mqtt_v
         peer->seat++;
     cr_assert_lt(peer->seat, STAGE_PEERS);
     stage->peers[peer->seat] = peer;
-    broker_begin_turn(stage->broker, stage->now_ms);
-    cr_assert(broker_accept(stage->broker, &origin, &peer->link));
+    peer->shard = peer->seat % stage->shard_count;
+    stage_begin_turn(stage);
+    cr_assert(broker_accept(peer_broker(peer), &origin, &peer->link));
     stage_finish_turn(stage);
 }
 
 /* Sends what was put into `say`. */
 static inline void peer_say(struct peer *peer)
 {
-    broker_begin_turn(peer->stage->broker, peer->stage->now_ms);
+    stage_begin_turn(peer->stage);
     wire_raw(&peer->kept, peer->say.data, peer->say.size);
     wire_reset(&peer->say);
     if (peer->open)
-        stage_offer(peer->stage, peer);
+        stage_offer(peer);
     stage_finish_turn(peer->stage);
 }
 
@@ -234,8 +298,8 @@ static inline void peer_cut(struct peer *peer)
     struct stage *stage = peer->stage;
 
     if (peer->open) {
-        broker_begin_turn(stage->broker, stage->now_ms);
-        broker_hang_up(stage->broker, peer->link, 0);
+        stage_begin_turn(stage);
+        broker_hang_up(peer_broker(peer), peer->link, 0);
         stage_finish_turn(stage);
         cr_assert_not(peer->open, "no order to close after the peer had hung up");
     }
@@ -257,7 +321,11 @@ static inline void stage_end(struct stage *stage)
         if (stage->peers[seat] != NULL)
             peer_leave(stage->peers[seat]);
     }
-    broker_destroy(stage->broker);
+    for (uint16_t shard = 0; shard < stage->shard_count; shard++) {
+        broker_destroy(stage->brokers[shard]);
+        outbox_fini(&stage->carried[shard]);
+    }
+    interest_destroy(stage->interest);
 }
 
 /* The next packet that was sent to this peer; false when there is none. */

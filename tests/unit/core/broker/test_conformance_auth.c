@@ -41,8 +41,9 @@ static const struct authentication_method methods[] = {
 static void begin(void)
 {
     stage_begin(&stage, NULL);
-    stage.broker->authentication_methods =
-        (struct authentication_methods){.methods = methods, .count = 1};
+    for (uint16_t shard = 0; shard < stage.shard_count; shard++)
+        stage.brokers[shard]->authentication_methods =
+            (struct authentication_methods){.methods = methods, .count = 1};
 }
 
 static void end(void)

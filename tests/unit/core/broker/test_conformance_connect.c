@@ -807,14 +807,19 @@ static void with_one_session(struct options *options)
     options->limits.sessions_max = 1;
 }
 
-/* 3.1.1 [MQTT-4.8.0-2] */
+/* 3.1.1 [MQTT-4.8.0-2]; the limit is shared out to the shards: each must be full. */
 Test(conformance_connect, a_connect_that_finds_no_room_ends_the_link)
 {
-    static struct peer first;
+    static struct peer fillers[50];
     static struct peer five;
     static struct peer four;
     begin_again(with_one_session);
-    peer_connect(&first, &stage, MQTT_VERSION_5, "first");
+    for (unsigned at = 0; at < 50; at++) {
+        char name[8];
+        (void)snprintf(name, sizeof(name), "c%u", at);
+        struct connect filler = client(name);
+        say_connect(&fillers[at], &filler);
+    }
 
     struct connect connect = client("five");
     say_connect(&five, &connect);
