@@ -25,7 +25,6 @@ static void client_session_clear(struct client *client)
     client->inbound = calloc(PACKET_IDS, sizeof(struct inbound));
     assert(client->inbound != NULL);
     client->inbound_order = 0;
-    client->model->subscribers[client->index].packet_size_max = MQTT_PACKET_SIZE_MAX;
     model_session_begin(client->model, client->index);
 }
 
@@ -253,10 +252,7 @@ void client_connect(struct client *client, uint16_t shard, const struct client_c
         client->connect.clean = true;
     if (client->connect.clean)
         client_session_clear(client);
-    /* What was too large for one connection is dropped and does not come with the next. */
-    uint32_t *packet_size_max = &client->model->subscribers[client->index].packet_size_max;
-    if (client->connect.clean || *packet_size_max > client->connect.packet_size_max)
-        *packet_size_max = client->connect.packet_size_max;
+    model_packet_size(client->model, client->index, client->connect.packet_size_max);
     client->wire = cluster_connect(client->cluster, shard, client->index, client->index);
     client->connection++;
     client->connected = false;
@@ -704,8 +700,7 @@ static void on_connack(struct client *client, const struct frame *frame)
                    (unsigned long long)client->connect_sent_ms);
     if (!connack.session_present && !client->connect.clean) {
         client_session_clear(client);
-        client->model->subscribers[client->index].packet_size_max =
-            client->connect.packet_size_max;
+        model_packet_size(client->model, client->index, client->connect.packet_size_max);
     }
     client->connected = true;
     client->resumed = connack.session_present;

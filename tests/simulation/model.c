@@ -95,8 +95,10 @@ void model_init(struct model *model, uint32_t subscriber_count)
     model_add_topics(model, live_topics, COUNT_OF(live_topics), TOPIC_LIVE);
     model_add_topics(model, retained_topics, COUNT_OF(retained_topics), TOPIC_RETAINED);
     model_add_topics(model, will_topics, COUNT_OF(will_topics), TOPIC_WILL);
-    for (size_t index = 0; index < COUNT_OF(filters); index++)
+    for (size_t index = 0; index < COUNT_OF(filters); index++) {
         model_add_filter(model, filters[index]);
+        model->shares[index].packet_size_max = MQTT_PACKET_SIZE_MAX;
+    }
     model->subscribers = calloc(subscriber_count, sizeof(struct subscriber));
     model->publisher_sequences = calloc(subscriber_count, sizeof(uint32_t));
     assert(model->subscribers != NULL && model->publisher_sequences != NULL);
@@ -206,10 +208,22 @@ void model_session_begin(struct model *model, uint16_t index)
     model->tick++;
     share_death(model, subscriber);
     subscriber->version_count = 0;
+    subscriber->packet_size_max = MQTT_PACKET_SIZE_MAX;
     memset(subscriber->latest, -1, sizeof(subscriber->latest));
     if (subscriber->copies_capacity > 0)
         memset(subscriber->copies, 0, subscriber->copies_capacity);
     memset(subscriber->sequences, 0, sequences_count(model) * sizeof(uint32_t));
+}
+
+void model_packet_size(struct model *model, uint16_t index, uint32_t packet_size_max)
+{
+    struct subscriber   *subscriber = &model->subscribers[index];
+    struct share_record *share = &model->shares[subscriber->share_filter];
+
+    if (packet_size_max < subscriber->packet_size_max)
+        subscriber->packet_size_max = packet_size_max;
+    if (subscriber->shares && packet_size_max < share->packet_size_max)
+        share->packet_size_max = packet_size_max;
 }
 
 void model_connected(struct model *model, uint16_t index)
@@ -530,7 +544,8 @@ static void check_shared_copies(struct model *model, const struct subscriber *su
 static bool order_is_owed(const struct model *model, const struct message_record *message,
                           const struct claim *claim)
 {
-    bool first_copy_came = model->strict && claim->stands && !message->has_expiry;
+    bool first_copy_came =
+        model->strict && claim->stands && claim->qos_min > 0 && !message->has_expiry;
     return (message->sends == 1 || first_copy_came) && (!message->retain || claim->stands);
 }
 
@@ -672,6 +687,8 @@ static bool share_owed(const struct model *model, uint8_t filter,
 
     /* What is on its way to a member at QoS 2 goes to nobody else [MQTT-4.8.2-5]. */
     bool swallowed = message->qos != 1 || model->filters[filter].takes_qos0;
+    if (message->payload_size + message->forward_size + 300U > share->packet_size_max)
+        return false;
     if (swallowed && share->last_death_tick >= message->sent_tick)
         return false;
     for (uint32_t index = 0; index < model->subscriber_count; index++) {
@@ -682,9 +699,6 @@ static bool share_owed(const struct model *model, uint8_t filter,
             const struct version *version = &subscriber->versions[number];
             if (version->filter != filter)
                 continue;
-            if (message->payload_size + message->forward_size + 300U >
-                subscriber->packet_size_max)
-                return false;
             int32_t qos = chain_qos(model, subscriber, version, message);
             stood |= qos > 0 || (qos == 0 && subscriber->connected_tick != 0 &&
                                  subscriber->connected_tick < message->sent_tick);

@@ -93,12 +93,13 @@ struct subscriber {
     uint32_t        copies_capacity;
     uint32_t       *sequences; /* [publisher][topic][published qos][effective qos] */
     uint64_t        connected_tick; /* CONNACK of the present connection, 0: none */
-    uint32_t        packet_size_max;
+    uint32_t        packet_size_max; /* the smallest of its connections' */
 };
 
 struct share_record {
     uint8_t  *copies; /* by message, all members together */
     uint32_t  copies_capacity;
+    uint32_t  packet_size_max; /* the smallest that a member ever had */
     uint64_t  last_death_tick; /* a member's connection, session or subscription ended */
 };
 
@@ -142,6 +143,8 @@ void model_connection_ended(struct model *model, uint16_t subscriber);
 void model_connection_closing(struct model *model, uint16_t subscriber); /* by the broker */
 uint32_t model_subscribe_sent(struct model *model, uint16_t subscriber, uint8_t filter,
                               const struct subscribe_options *options, uint32_t id);
+/* What is too large for a connection is dropped and does not come with the next. */
+void     model_packet_size(struct model *model, uint16_t subscriber, uint32_t packet_size_max);
 void     model_subscribe_acked(struct model *model, uint16_t subscriber, uint32_t version,
                                uint8_t granted);
 void     model_unsubscribe_sent(struct model *model, uint16_t subscriber, uint8_t filter);
