@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PACKET_IDS 65536U
+#define PACKET_IDS    65536U
 #define TIME_SLACK_MS 1000U
 
 /* ---- the session's state, client's side ---- */
@@ -129,8 +129,8 @@ static void client_answer_one(struct client *client, enum answer kind)
 {
     static const enum packet_type types[ANSWER_COUNT] = {PACKET_PUBACK, PACKET_PUBREC,
                                                          PACKET_PUBREL, PACKET_PUBCOMP};
-    struct answer_queue *queue = &client->answers[kind];
-    uint16_t             id = queue->ids[queue->first++];
+    struct answer_queue          *queue = &client->answers[kind];
+    uint16_t                      id = queue->ids[queue->first++];
 
     queue->count--;
     if (queue->count == 0)
@@ -188,7 +188,7 @@ static void client_new_will(struct client *client)
     if (!client->connect.has_will)
         return;
 
-    uint8_t topics[TOPICS_MAX];
+    uint8_t  topics[TOPICS_MAX];
     uint32_t count = 0;
     for (uint32_t topic = 0; topic < client->model->topic_count; topic++) {
         if (client->model->topics[topic].kind == TOPIC_WILL)
@@ -314,8 +314,8 @@ static void client_note_end(struct client *client, bool surely_present)
         client->known = SESSION_UNSURE;
         client->force_clean = !client->connect.clean;
     }
-    client->known_expiry_s = client->connected ? client->known_expiry_s
-                                               : client_expiry_of(client, &client->connect);
+    client->known_expiry_s =
+        client->connected ? client->known_expiry_s : client_expiry_of(client, &client->connect);
     client->ended_wire = wire->number;
     client->ended_ms_min = wire->ordered ? wire->ordered_ms : *client->now_ms;
     client->ended_ms_max = wire->ordered ? wire->ordered_ms : 0;
@@ -397,7 +397,9 @@ void client_lose(struct client *client, enum client_loss loss)
     if (!client->connected && !wire->connect_consumed)
         loss = LOSS_CUT;
     trace_event("client %u wire %u: %s", client->index, wire->number,
-                loss == LOSS_CUT ? "cut" : loss == LOSS_CLOSED ? "closed" : "abandoned");
+                loss == LOSS_CUT      ? "cut"
+                : loss == LOSS_CLOSED ? "closed"
+                                      : "abandoned");
     client_detach(client, loss != LOSS_ABANDONED);
     if (loss == LOSS_CUT)
         wire_cut(wire);
@@ -692,12 +694,12 @@ static void on_connack(struct client *client, const struct frame *frame)
         connack.session_present = presence.must;
     trace_event("client %u: CONNACK session present %d", client->index, connack.session_present);
     if (connack.session_present ? presence.must_not : presence.must)
-        trace_fail("client %u: session present is %d (clean %d, expiry %u s, ended between %llu and "
-                   "%llu ms, CONNECT sent at %llu ms)",
-                   client->index, connack.session_present, client->connect.clean,
-                   client->known_expiry_s, (unsigned long long)client->ended_ms_min,
-                   (unsigned long long)client->ended_ms_max,
-                   (unsigned long long)client->connect_sent_ms);
+        trace_fail(
+            "client %u: session present is %d (clean %d, expiry %u s, ended between %llu and "
+            "%llu ms, CONNECT sent at %llu ms)",
+            client->index, connack.session_present, client->connect.clean, client->known_expiry_s,
+            (unsigned long long)client->ended_ms_min, (unsigned long long)client->ended_ms_max,
+            (unsigned long long)client->connect_sent_ms);
     if (!connack.session_present && !client->connect.clean) {
         client_session_clear(client);
         model_packet_size(client->model, client->index, client->connect.packet_size_max);
@@ -760,8 +762,7 @@ static bool client_check_packet_id(struct client *client, const struct publish *
 {
     struct inbound    *inbound = &client->inbound[publish->packet_id];
     enum inbound_state state = inbound_state(client, inbound);
-    bool               same = message != UINT32_MAX && inbound->order != 0 &&
-                inbound->message == message;
+    bool same = message != UINT32_MAX && inbound->order != 0 && inbound->message == message;
 
     if (state != INBOUND_FREE && inbound->connection == client->connection)
         trace_fail("client %u got packet id %u%s while message %u with it is not acknowledged",
@@ -817,8 +818,7 @@ static void client_take_in(struct client *client, const struct publish *publish,
     answer_push(client, publish->qos == 1 ? ANSWER_PUBACK : ANSWER_PUBREC, publish->packet_id);
 }
 
-static void client_note_audit(struct client *client, const struct publish *publish,
-                              uint32_t number)
+static void client_note_audit(struct client *client, const struct publish *publish, uint32_t number)
 {
     if (!client->auditing || !publish->retain || number == UINT32_MAX)
         return;
@@ -890,15 +890,17 @@ static void on_ack(struct client *client, const struct frame *frame)
     if (reason != MQTT_SUCCESS)
         trace_fail("client %u got a bad acknowledgement of type %u", client->index, type);
     struct client_flight *flight = client_find_flight(client, ack.packet_id);
-    uint8_t qos = flight == NULL ? 0 : client_message(client, flight->message)->qos;
-    bool    fits = type == PACKET_PUBCOMP ? flight != NULL && flight->state == CLIENT_FLIGHT_AWAITS_COMP
-                                          : flight != NULL && flight->state == CLIENT_FLIGHT_AWAITS_ACK &&
-                                             qos == (type == PACKET_PUBACK ? 1 : 2);
+    uint8_t               qos = flight == NULL ? 0 : client_message(client, flight->message)->qos;
+    bool                  fits = type == PACKET_PUBCOMP
+                                     ? flight != NULL && flight->state == CLIENT_FLIGHT_AWAITS_COMP
+                                     : flight != NULL && flight->state == CLIENT_FLIGHT_AWAITS_ACK &&
+                          qos == (type == PACKET_PUBACK ? 1 : 2);
     trace_event("client %u: got ack type %u id %u reason 0x%02x", client->index, type,
                 ack.packet_id, ack.reason);
     if (!fits)
-        trace_fail("client %u got an acknowledgement of type %u for packet id %u, which awaits none",
-                   client->index, type, ack.packet_id);
+        trace_fail(
+            "client %u got an acknowledgement of type %u for packet id %u, which awaits none",
+            client->index, type, ack.packet_id);
     if (type == PACKET_PUBCOMP) {
         flight->state = CLIENT_FLIGHT_FREE;
         return;
@@ -990,8 +992,8 @@ static void on_disconnect(struct client *client, const struct frame *frame)
     if (reason != MQTT_SUCCESS || client->version != MQTT_VERSION_5)
         trace_fail("client %u got a bad DISCONNECT", client->index);
     trace_event("client %u: got DISCONNECT 0x%02x", client->index, disconnect.reason);
-    bool silent = disconnect.reason == MQTT_KEEP_ALIVE_TIMEOUT &&
-                  client_was_silent(client, client->wire);
+    bool silent =
+        disconnect.reason == MQTT_KEEP_ALIVE_TIMEOUT && client_was_silent(client, client->wire);
     bool stopped = disconnect.reason == MQTT_SERVER_SHUTTING_DOWN && client->stopping;
     if (!silent && !stopped)
         trace_fail("client %u, which behaves, was disconnected with 0x%02x", client->index,
@@ -1074,8 +1076,8 @@ static void client_on_end(struct client *client)
 {
     struct wire *wire = client->wire;
     bool         refused = !wire->ordered && wire->end == WIRE_GONE;
-    bool         late = !wire->connect_consumed &&
-                wire->ordered_ms - wire->accepted_ms >= client->options->protocol.connect_timeout_ms;
+    bool         late = !wire->connect_consumed && wire->ordered_ms - wire->accepted_ms >=
+                                               client->options->protocol.connect_timeout_ms;
 
     trace_event("client %u wire %u: the broker closed it", client->index, wire->number);
     if (!client->stopping && !client->told_keep_alive && !refused && !late &&
@@ -1116,8 +1118,7 @@ bool client_settled(const struct client *client, const char **why)
              client->index, client->connected, client_flights_used(client),
              client_answers_waiting(client), client->pings, client->inbound_counted);
     if (!client->connected || client_flights_used(client) > 0 || client->pings > 0 ||
-        client_answers_waiting(client) > 0 || client->inbox.size > 0 ||
-        client->inbound_counted > 0)
+        client_answers_waiting(client) > 0 || client->inbox.size > 0 || client->inbound_counted > 0)
         return false;
     for (uint32_t index = 0; index < CLIENT_WAITING_MAX; index++) {
         snprintf(text, sizeof(text), "client %u awaits a SUBACK or UNSUBACK", client->index);

@@ -49,7 +49,7 @@ enum inbound_state {
 
 struct inbound {
     uint32_t message;
-    uint32_t order; /* in which PUBLISH packets were first seen */
+    uint32_t order;      /* in which PUBLISH packets were first seen */
     uint32_t connection; /* in which `state` was reached; only INBOUND_QOS2 outlives it */
     uint32_t counted;    /* connection whose receive maximum it counts against, 0 none */
     uint32_t released;   /* connection in which PUBREL was seen last */
@@ -96,17 +96,17 @@ struct client {
     bool                  stopping; /* the brokers were asked to stop */
 
     /* the connection */
-    struct wire          *wire; /* NULL: none */
+    struct wire          *wire;      /* NULL: none */
     bool                  connected; /* CONNACK seen */
     bool                  leaving;   /* DISCONNECT sent */
     bool                  resumed;
     bool                  told_keep_alive; /* DISCONNECT 0x8D seen */
-    uint32_t              connection; /* running number, from 1 */
+    uint32_t              connection;      /* running number, from 1 */
     struct client_connect connect;
     struct stream         inbox;
     uint64_t              connect_sent_ms;
     uint64_t              heard_ms; /* when this client last sent something */
-    uint32_t              pings; /* not answered */
+    uint32_t              pings;    /* not answered */
     uint16_t              broker_receive_maximum;
     uint16_t              broker_alias_max;
     uint32_t              inbound_counted;
@@ -122,7 +122,7 @@ struct client {
     uint64_t              ended_ms_min; /* when the last connection ended, at the earliest */
     uint64_t              ended_ms_max; /* 0: the broker may not know yet */
     uint32_t              ended_wire;
-    uint32_t              consumed_wire; /* whose CONNECT was read last */
+    uint32_t              consumed_wire;  /* whose CONNECT was read last */
     bool                  expiry_pending; /* a DISCONNECT that changes it is under way */
     uint32_t              expiry_pending_s;
     uint16_t              next_packet_id;
@@ -142,7 +142,7 @@ struct client {
     /* what a look at retained messages found */
     bool     auditing;
     uint32_t audit[TOPICS_MAX]; /* by topic: a message, UINT32_MAX none */
-    uint64_t got; /* PUBLISH packets seen */
+    uint64_t got;               /* PUBLISH packets seen */
 };
 
 void client_init(struct client *client);

@@ -119,8 +119,7 @@ void cluster_destroy(struct cluster *cluster)
     free(cluster);
 }
 
-struct wire *cluster_connect(struct cluster *cluster, uint16_t shard, int32_t client,
-                             int32_t owner)
+struct wire *cluster_connect(struct cluster *cluster, uint16_t shard, int32_t client, int32_t owner)
 {
     struct wire *wire = calloc(1, sizeof(*wire));
 
@@ -131,8 +130,7 @@ struct wire *cluster_connect(struct cluster *cluster, uint16_t shard, int32_t cl
     wire->owner = owner;
     if (cluster->wire_count == cluster->wire_capacity) {
         cluster->wire_capacity = 2 * cluster->wire_capacity + 16;
-        cluster->wires =
-            realloc(cluster->wires, cluster->wire_capacity * sizeof(struct wire *));
+        cluster->wires = realloc(cluster->wires, cluster->wire_capacity * sizeof(struct wire *));
         assert(cluster->wires != NULL);
     }
     cluster->wires[cluster->wire_count++] = wire;
@@ -205,8 +203,8 @@ static void wire_input(struct cluster *cluster, struct wire *wire, bool eager)
     uint8_t *exact = malloc(wire->arrived);
     assert(exact != NULL);
     memcpy(exact, stream_view(&wire->to_broker).data, wire->arrived);
-    struct input_result result = broker_input(cluster->brokers[wire->shard], wire->link,
-                                              slice_of(exact, wire->arrived));
+    struct input_result result =
+        broker_input(cluster->brokers[wire->shard], wire->link, slice_of(exact, wire->arrived));
     free(exact);
     trace_event("shard %u wire %u: %u bytes in, %u consumed", wire->shard, wire->number,
                 wire->arrived, result.consumed);
@@ -338,8 +336,8 @@ static void wire_step(struct cluster *cluster, struct wire *wire, bool eager)
         wire_send_end(cluster, wire, eager);
     if (eager || !random_once_in(cluster->random, 4))
         wire_input(cluster, wire, eager);
-    bool all_read = wire->reset || (wire->arrived == wire->to_broker.size && !wire->paused &&
-                                    !wire->present);
+    bool all_read =
+        wire->reset || (wire->arrived == wire->to_broker.size && !wire->paused && !wire->present);
     if (wire->client_gone && !wire->hung_up && all_read &&
         (eager || random_once_in(cluster->random, 3))) {
         wire->hung_up = true;
@@ -492,8 +490,7 @@ void cluster_turn(struct cluster *cluster, uint16_t shard, bool eager)
         for (uint32_t event = 0; event < events; event++) {
             if (random_once_in(cluster->random, 3)) {
                 uint16_t from = (uint16_t)random_below(cluster->random, shards);
-                shard_take_parcels(cluster, from, shard,
-                                   random_between(cluster->random, 1, 8));
+                shard_take_parcels(cluster, from, shard, random_between(cluster->random, 1, 8));
             } else if (cluster->wire_count > 0) {
                 struct wire *wire =
                     cluster->wires[random_below(cluster->random, cluster->wire_count)];
@@ -544,8 +541,7 @@ void cluster_carry(struct cluster *cluster, uint16_t from, uint16_t to, bool eag
         uint32_t last = (mailbox->first + mailbox->count - 1) % capacity;
         uint32_t next = (mailbox->first + mailbox->count) % capacity;
         bool     swap = cluster->place.sabotage == SABOTAGE_REORDER && mailbox->count > 0 &&
-                    carried.kind == PARCEL_PUBLISH &&
-                    mailbox->parcels[last].kind == PARCEL_PUBLISH;
+                    carried.kind == PARCEL_PUBLISH && mailbox->parcels[last].kind == PARCEL_PUBLISH;
         mailbox->parcels[next] = carried;
         mailbox->count++;
         if (swap) {
@@ -593,9 +589,9 @@ bool cluster_quiet(struct cluster *cluster, const char **why)
     }
     for (uint32_t slot = 0; slot < cluster->wire_count; slot++) {
         struct wire *wire = cluster->wires[slot];
-        bool         busy = wire->end != WIRE_LINKED || wire->sending != NULL ||
-                    wire->wants_output || wire->paused || wire->client_gone ||
-                    wire->to_broker.size > 0 || wire->to_client.size > 0;
+        bool busy = wire->end != WIRE_LINKED || wire->sending != NULL || wire->wants_output ||
+                    wire->paused || wire->client_gone || wire->to_broker.size > 0 ||
+                    wire->to_client.size > 0;
         snprintf(text, sizeof(text),
                  "wire %u: end %d, %u bytes in, %u out, sending %d, paused %d, ordered %d",
                  wire->number, wire->end, wire->to_broker.size, wire->to_client.size,

@@ -6,10 +6,11 @@
  * that a kernel or a sibling may do to a broker happens here by chance: bytes arrive in pieces,
  * sends are short and complete late, parcels wait in small mailboxes, orders are carried out.
  *
- *   client --to_broker--> [arrived] --broker_input--> broker --broker_output--> to_client --> client
+ *   client --to_broker--> [arrived] --broker_input--> broker --broker_output--> to_client -->
+ * client
  *
- * Bytes are handed to the broker in a block of exactly their size, so that a sanitizer sees one byte
- * too many, and what it gave out to be sent is compared when the send completes.
+ * Bytes are handed to the broker in a block of exactly their size, so that a sanitizer sees one
+ * byte too many, and what it gave out to be sent is compared when the send completes.
  */
 
 #include "core/broker/broker.h"

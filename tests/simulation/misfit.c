@@ -16,30 +16,30 @@ struct violation {
 };
 
 static const struct violation violations[] = {
-    {2, {0x00, 0x00}, 0},                                   /* reserved type */
-    {2, {0xf0, 0x00}, 0},                                   /* AUTH without a method */
-    {2, {0xf1, 0x00}, 0},                                   /* reserved flags */
-    {2, {0xc1, 0x00}, 0},                                   /* PINGREQ with flags */
-    {3, {0xc0, 0x01, 0x00}, 0},                             /* PINGREQ with a body */
-    {4, {0x20, 0x02, 0x00, 0x00}, 0},                       /* CONNACK from a client */
-    {2, {0xd0, 0x00}, 0},                                   /* PINGRESP from a client */
-    {6, {0x30, 0xff, 0xff, 0xff, 0xff, 0x7f}, 0},           /* length of five bytes */
-    {5, {0x30, 0xff, 0xff, 0xff, 0x7f}, 0},                 /* more than the largest packet */
+    {2, {0x00, 0x00}, 0},                                    /* reserved type */
+    {2, {0xf0, 0x00}, 0},                                    /* AUTH without a method */
+    {2, {0xf1, 0x00}, 0},                                    /* reserved flags */
+    {2, {0xc1, 0x00}, 0},                                    /* PINGREQ with flags */
+    {3, {0xc0, 0x01, 0x00}, 0},                              /* PINGREQ with a body */
+    {4, {0x20, 0x02, 0x00, 0x00}, 0},                        /* CONNACK from a client */
+    {2, {0xd0, 0x00}, 0},                                    /* PINGRESP from a client */
+    {6, {0x30, 0xff, 0xff, 0xff, 0xff, 0x7f}, 0},            /* length of five bytes */
+    {5, {0x30, 0xff, 0xff, 0xff, 0x7f}, 0},                  /* more than the largest packet */
     {8, {0x36, 0x06, 0x00, 0x01, 'x', 0x00, 0x01, 0x00}, 0}, /* QoS 3 */
     {8, {0x32, 0x06, 0x00, 0x01, 'x', 0x00, 0x00, 0x00}, 0}, /* packet id 0 */
-    {6, {0x30, 0x04, 0x00, 0x01, '#', 0x00}, 0},            /* wildcard in a topic name */
-    {7, {0x30, 0x05, 0x00, 0x02, 0xc0, 0x80, 0x00}, 0},     /* no UTF-8 */
-    {3, {0x30, 0x01, 0x00}, 0},                             /* cut off inside its body */
+    {6, {0x30, 0x04, 0x00, 0x01, '#', 0x00}, 0},             /* wildcard in a topic name */
+    {7, {0x30, 0x05, 0x00, 0x02, 0xc0, 0x80, 0x00}, 0},      /* no UTF-8 */
+    {3, {0x30, 0x01, 0x00}, 0},                              /* cut off inside its body */
     {8, {0x80, 0x06, 0x00, 0x01, 0x00, 0x01, 'a', 0x00}, 4}, /* SUBSCRIBE without its flags */
     {8, {0x82, 0x06, 0x00, 0x00, 0x00, 0x01, 'a', 0x00}, 4}, /* packet id 0 */
     {8, {0x82, 0x06, 0x00, 0x01, 0x00, 0x01, 'a', 0x03}, 4}, /* QoS 3 */
-    {4, {0xa2, 0x02, 0x00, 0x01}, 4},                       /* UNSUBSCRIBE from nothing */
+    {4, {0xa2, 0x02, 0x00, 0x01}, 4},                        /* UNSUBSCRIBE from nothing */
     {5, {0xa2, 0x03, 0x00, 0x01, 0x00}, 5},
     {9, {0x80, 0x07, 0x00, 0x01, 0x00, 0x00, 0x01, 'a', 0x00}, 5},
     {9, {0x82, 0x07, 0x00, 0x00, 0x00, 0x00, 0x01, 'a', 0x00}, 5},
     {11, {0x82, 0x09, 0x00, 0x01, 0x02, 0x0b, 0x00, 0x00, 0x01, 'a', 0x00}, 5}, /* identifier 0 */
     {8, {0x30, 0x06, 0x00, 0x00, 0x03, 0x23, 0x00, 0x00}, 5},                   /* alias 0 */
-    {5, {0x30, 0x03, 0x00, 0x00, 0x00}, 5},                 /* neither topic nor alias */
+    {5, {0x30, 0x03, 0x00, 0x00, 0x00}, 5}, /* neither topic nor alias */
 };
 
 static void misfit_write_connect(const struct misfit *misfit, struct wire *wire)
@@ -100,8 +100,7 @@ static void misfit_violate(struct misfit *misfit, uint32_t slot, struct random *
         misfit_write_connect(misfit, misfit->wires[slot]);
     wire_write(misfit->wires[slot], violation->bytes, violation->size);
     misfit->doomed[slot] = true;
-    trace_event("%s violates: 0x%02x 0x%02x", misfit->id, violation->bytes[0],
-                violation->bytes[1]);
+    trace_event("%s violates: 0x%02x 0x%02x", misfit->id, violation->bytes[0], violation->bytes[1]);
 }
 
 static void misfit_open(struct misfit *misfit, uint32_t slot, struct cluster *cluster,

@@ -7,24 +7,64 @@
 #include <stdlib.h>
 
 #define PAYLOAD_MAGIC 0x53494d55U /* "SIMU" */
-#define COPIES_MANY 255U
+#define COPIES_MANY   255U
 
 static const char *const live_topics[] = {
-    "t/0",    "t/1",  "t/2", "t/0/a", "t/1/a", "t/2/a",   "t/0/a/b",
-    "t//x",   "/t",   "t",   "u/0/a", "u/1/a", "deep/1/2/3/4/5/6/7/8",
-    "$own/0", "t/1/",
-    "long/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20/21/22/23/24/25/26/27/28/29/30/31/32/33",
+    "t/0",
+    "t/1",
+    "t/2",
+    "t/0/a",
+    "t/1/a",
+    "t/2/a",
+    "t/0/a/b",
+    "t//x",
+    "/t",
+    "t",
+    "u/0/a",
+    "u/1/a",
+    "deep/1/2/3/4/5/6/7/8",
+    "$own/0",
+    "t/1/",
+    "long/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20/21/22/23/24/25/26/27/28/29/30/31/32/"
+    "33",
 };
 static const char *const retained_topics[] = {"r/0", "r/1", "r/2", "r/0/x", "r/1/x", "r/"};
 static const char *const will_topics[] = {"w/0", "w/1", "w/1/x"};
 
 static const char *const filters[] = {
-    "t/0",    "t/+",    "t/#",   "#",        "+/+",      "+/0/a",    "t/+/a",
-    "t//x",   "/+",     "+",     "t/0/#",    "r/#",      "r/+",      "r/0",
-    "w/#",    "w/1",    "$own/#", "$own/+",  "u/#",      "+/#",      "deep/#",
-    "deep/+/2/+/4/+/6/+/8", "t/0/a/b", "nobody/publishes/this", "+/+/+", "t/1", "t/2/#",
+    "t/0",
+    "t/+",
+    "t/#",
+    "#",
+    "+/+",
+    "+/0/a",
+    "t/+/a",
+    "t//x",
+    "/+",
+    "+",
+    "t/0/#",
+    "r/#",
+    "r/+",
+    "r/0",
+    "w/#",
+    "w/1",
+    "$own/#",
+    "$own/+",
+    "u/#",
+    "+/#",
+    "deep/#",
+    "deep/+/2/+/4/+/6/+/8",
+    "t/0/a/b",
+    "nobody/publishes/this",
+    "+/+/+",
+    "t/1",
+    "t/2/#",
     "long/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20/21/22/23/24/25/26/27/28/29/30/31/32/+",
-    "$share/one/t/#", "$share/one/t/+", "$share/two/#", "$share/two/u/0/a", "$share/three/t/+/a",
+    "$share/one/t/#",
+    "$share/one/t/+",
+    "$share/two/#",
+    "$share/two/u/0/a",
+    "$share/three/t/+/a",
 };
 
 /* [MQTT-4.7] in the most obvious way; the broker's matchers are what it is compared with. */
@@ -149,7 +189,7 @@ static uint8_t payload_filler(uint32_t number, uint32_t at)
 void model_payload_write(const struct model *model, uint32_t number, uint8_t *bytes)
 {
     const struct message_record *message = &model->messages[number];
-    struct writer writer = {.at = bytes, .end = bytes + message->payload_size};
+    struct writer                writer = {.at = bytes, .end = bytes + message->payload_size};
 
     if (message->payload_size == 0)
         return;
@@ -306,6 +346,8 @@ void model_unsubscribe_sent(struct model *model, uint16_t index, uint8_t filter)
 
     model->tick++;
     share_death(model, subscriber);
+    if (subscriber->shares)
+        model->shares[filter].left_tick = model->tick;
     if (number < 0)
         return;
     subscriber->versions[number].left = true;
@@ -364,8 +406,7 @@ struct claim {
 };
 
 static bool version_concerns(const struct model *model, const struct subscriber *subscriber,
-                             const struct version          *version,
-                             const struct message_record *message)
+                             const struct version *version, const struct message_record *message)
 {
     if (!model->filters[version->filter].matches[message->topic])
         return false;
@@ -392,8 +433,8 @@ static struct claim claim_of(const struct model *model, const struct subscriber 
         uint8_t qos = lower(version->options.qos, message->qos);
         claim.any = true;
         claim.as_published |= version->options.retain_as_published;
-        claim.replays |= version->options.retain_handling < 2 &&
-                         !model->filters[version->filter].shared;
+        claim.replays |=
+            version->options.retain_handling < 2 && !model->filters[version->filter].shared;
         if (qos > claim.qos_max)
             claim.qos_max = qos;
         claim.stands |= version_stands(version, message);
@@ -490,8 +531,9 @@ static void check_order(const struct model *model, struct subscriber *subscriber
                         const struct message_record *message, uint32_t number,
                         uint8_t effective_qos)
 {
-    uint32_t  at = ((message->publisher * model->topic_count + message->topic) * 3 + message->qos) *
-                  3 + effective_qos;
+    uint32_t at =
+        ((message->publisher * model->topic_count + message->topic) * 3 + message->qos) * 3 +
+        effective_qos;
     uint32_t *last = &subscriber->sequences[at];
 
     if (message->sequence < *last)
@@ -509,8 +551,8 @@ static uint32_t foreign_delivered(const struct model *model, const struct subscr
     snprintf(name, sizeof(name), "%.*s", (int)delivery->publish->topic.size,
              (const char *)delivery->publish->topic.data);
     for (uint32_t topic = 0; topic < model->topic_count; topic++) {
-        bool clears = model->topics[topic].kind == TOPIC_RETAINED &&
-                      delivery->publish->payload.size == 0;
+        bool clears =
+            model->topics[topic].kind == TOPIC_RETAINED && delivery->publish->payload.size == 0;
         if (strcmp(model->topics[topic].name, name) == 0 && !clears)
             trace_fail("client %u got %u bytes on %s that nobody sent", subscriber->index,
                        delivery->publish->payload.size, name);
@@ -538,8 +580,9 @@ static void check_shared_copies(struct model *model, const struct subscriber *su
 }
 
 /*
- * A first copy may have been dropped where limits are tight, or have expired. And a retained message that was
- * published while the subscription came into being may take the way over its topic's home.
+ * A first copy may have been dropped where limits are tight, or have expired. And a retained
+ * message that was published while the subscription came into being may take the way over its
+ * topic's home.
  */
 static bool order_is_owed(const struct model *model, const struct message_record *message,
                           const struct claim *claim)
@@ -668,11 +711,11 @@ static void settle_plain(struct model *model, uint32_t number, uint64_t now_ms)
         model->missing++;
         trace_event("missing: client %u did not get message %u", index, number);
         if (model->strict)
-            trace_fail("client %u never got message %u: QoS %u of client %u on %s, sent at %llu ms, "
-                       "now %llu",
-                       index, number, message->qos, message->publisher,
-                       model->topics[message->topic].name,
-                       (unsigned long long)message->sent_ms, (unsigned long long)now_ms);
+            trace_fail(
+                "client %u never got message %u: QoS %u of client %u on %s, sent at %llu ms, "
+                "now %llu",
+                index, number, message->qos, message->publisher, model->topics[message->topic].name,
+                (unsigned long long)message->sent_ms, (unsigned long long)now_ms);
         copies_reserve(&subscriber->copies, &subscriber->copies_capacity, number);
         subscriber->copies[number] = 1; /* counted once */
     }
@@ -688,6 +731,9 @@ static bool share_owed(const struct model *model, uint8_t filter,
     /* What is on its way to a member at QoS 2 goes to nobody else [MQTT-4.8.2-5]. */
     bool swallowed = message->qos != 1 || model->filters[filter].takes_qos0;
     if (message->payload_size + message->forward_size + 300U > share->packet_size_max)
+        return false;
+    /* What was sent to a member before it left is the member's, also if its session ends then. */
+    if (share->left_tick >= message->sent_tick && message->qos > 0)
         return false;
     if (swallowed && share->last_death_tick >= message->sent_tick)
         return false;
@@ -723,8 +769,8 @@ static void settle_shared(struct model *model, uint32_t number, uint64_t now_ms)
             trace_fail("no member of %s ever got message %u: QoS %u on %s, sent at %llu ms, now "
                        "%llu",
                        model->filters[filter].name, number, message->qos,
-                       model->topics[message->topic].name,
-                       (unsigned long long)message->sent_ms, (unsigned long long)now_ms);
+                       model->topics[message->topic].name, (unsigned long long)message->sent_ms,
+                       (unsigned long long)now_ms);
         copies_reserve(&share->copies, &share->copies_capacity, number);
         share->copies[number] = 1;
     }
@@ -785,10 +831,10 @@ bool model_may_be_retained(const struct model *model, uint8_t topic, uint32_t nu
         }
         if (superseded)
             continue;
-        bool may_be_gone = message->clears || message->acked_tick == 0 ||
-                           (message->has_expiry &&
-                            message->first_sent_ms + message->expiry_s * UINT64_C(1000) <=
-                                now_ms + 2000);
+        bool may_be_gone =
+            message->clears || message->acked_tick == 0 ||
+            (message->has_expiry &&
+             message->first_sent_ms + message->expiry_s * UINT64_C(1000) <= now_ms + 2000);
         some_candidate |= message->acked_tick != 0;
         may |= number == UINT32_MAX ? may_be_gone : number == at;
     }

@@ -13,19 +13,19 @@
  *
  * A message must be delivered when it was sent while the subscription certainly stood, the broker
  * acknowledged it, and the subscription and the session stand until the moment of the check. Each
- * SUBSCRIBE of a filter makes a new *version* of the subscription, because options differ; a chain of
- * versions without an UNSUBSCRIBE between them loses nothing [MQTT-3.8.4-3].
+ * SUBSCRIBE of a filter makes a new *version* of the subscription, because options differ; a chain
+ * of versions without an UNSUBSCRIBE between them loses nothing [MQTT-3.8.4-3].
  */
 
 #include "proto/publish.h"
 #include "proto/subscribe.h"
 #include "tests/simulation/random.h"
 
-#define TOPICS_MAX 64U
-#define FILTERS_MAX 64U
+#define TOPICS_MAX      64U
+#define FILTERS_MAX     64U
 #define SUBSCRIBERS_MAX 64U
-#define FORWARD_MAX 96U
-#define NO_PUBLISHER 0xffffU
+#define FORWARD_MAX     96U
+#define NO_PUBLISHER    0xffffU
 
 enum topic_kind {
     TOPIC_LIVE,     /* never retained: copies are counted exactly */
@@ -83,7 +83,7 @@ struct version {
 /* One client's session as far as deliveries are concerned. */
 struct subscriber {
     uint16_t        index;
-    bool            shares;   /* has shared subscriptions only; else plain ones only */
+    bool            shares;       /* has shared subscriptions only; else plain ones only */
     uint8_t         share_filter; /* the only one, if it shares */
     struct version *versions;
     uint32_t        version_count;
@@ -91,16 +91,17 @@ struct subscriber {
     int32_t         latest[FILTERS_MAX]; /* index of a version, -1 */
     uint8_t        *copies;              /* by message */
     uint32_t        copies_capacity;
-    uint32_t       *sequences; /* [publisher][topic][published qos][effective qos] */
-    uint64_t        connected_tick; /* CONNACK of the present connection, 0: none */
+    uint32_t       *sequences;       /* [publisher][topic][published qos][effective qos] */
+    uint64_t        connected_tick;  /* CONNACK of the present connection, 0: none */
     uint32_t        packet_size_max; /* the smallest of its connections' */
 };
 
 struct share_record {
-    uint8_t  *copies; /* by message, all members together */
-    uint32_t  copies_capacity;
-    uint32_t  packet_size_max; /* the smallest that a member ever had */
-    uint64_t  last_death_tick; /* a member's connection, session or subscription ended */
+    uint8_t *copies; /* by message, all members together */
+    uint32_t copies_capacity;
+    uint32_t packet_size_max; /* the smallest that a member ever had */
+    uint64_t left_tick;       /* a member unsubscribed */
+    uint64_t last_death_tick; /* a member's connection, session or subscription ended */
 };
 
 struct model {
@@ -137,10 +138,10 @@ void model_payload_write(const struct model *model, uint32_t number, uint8_t *by
 uint32_t model_identify(const struct model *model, struct slice payload);
 
 /* Subscriptions of one client. */
-void model_session_begin(struct model *model, uint16_t subscriber); /* empty, from now on */
-void model_connected(struct model *model, uint16_t subscriber);
-void model_connection_ended(struct model *model, uint16_t subscriber);
-void model_connection_closing(struct model *model, uint16_t subscriber); /* by the broker */
+void     model_session_begin(struct model *model, uint16_t subscriber); /* empty, from now on */
+void     model_connected(struct model *model, uint16_t subscriber);
+void     model_connection_ended(struct model *model, uint16_t subscriber);
+void     model_connection_closing(struct model *model, uint16_t subscriber); /* by the broker */
 uint32_t model_subscribe_sent(struct model *model, uint16_t subscriber, uint8_t filter,
                               const struct subscribe_options *options, uint32_t id);
 /* What is too large for a connection is dropped and does not come with the next. */

@@ -5,7 +5,7 @@
 
 #include <inttypes.h>
 
-#define ROUNDS_MAX 20000U
+#define ROUNDS_MAX   20000U
 #define QUIET_ROUNDS 4U
 
 /* One round in which everything that can happen happens. */
@@ -47,10 +47,10 @@ static void rest_connect(struct simulation *simulation, struct client *client)
     if (connect.packet_size_max == 0)
         connect.packet_size_max = MQTT_PACKET_SIZE_MAX;
     if (client_may_connect(client))
-        client_connect(client,
-                       (uint16_t)random_below(&simulation->random,
-                                              cluster_shard_count(simulation->cluster)),
-                       &connect);
+        client_connect(
+            client,
+            (uint16_t)random_below(&simulation->random, cluster_shard_count(simulation->cluster)),
+            &connect);
 }
 
 /* Where an answer was lost it is not known whether a subscription stands: make sure it does not. */
@@ -108,8 +108,7 @@ static void rest_end_misfits(struct simulation *simulation)
         rest_round(simulation);
     for (uint32_t index = 0; index < simulation->misfit_count; index++) {
         if (misfit_got_away(&simulation->misfits[index]))
-            trace_fail("%s broke the rules and is still connected",
-                       simulation->misfits[index].id);
+            trace_fail("%s broke the rules and is still connected", simulation->misfits[index].id);
         misfit_cut(&simulation->misfits[index]);
     }
     for (uint32_t slot = 0; slot < cluster_wire_count(simulation->cluster); slot++) {
@@ -181,11 +180,10 @@ static void rest_check_drops(struct simulation *simulation)
 /* A client that looks at all retained messages. */
 static void rest_audit(struct simulation *simulation)
 {
-    struct client           *auditor = &simulation->clients[simulation->client_count - 1];
-    struct model            *model = &simulation->model;
-    struct client_connect    connect = {.clean = true,
-                                        .packet_size_max = MQTT_PACKET_SIZE_MAX,
-                                        .receive_maximum = UINT16_MAX};
+    struct client        *auditor = &simulation->clients[simulation->client_count - 1];
+    struct model         *model = &simulation->model;
+    struct client_connect connect = {
+        .clean = true, .packet_size_max = MQTT_PACKET_SIZE_MAX, .receive_maximum = UINT16_MAX};
     struct subscribe_options options[2] = {{.qos = 2}, {.qos = 1}};
     uint8_t                  names[2] = {0};
     struct statistics        sum;
@@ -283,9 +281,8 @@ void rest_leave(struct simulation *simulation)
     /* Before MQTT 5 only a clean session ends with its connection. */
     for (uint32_t index = 0; index + 1 < simulation->client_count; index++) {
         struct client        *client = &simulation->clients[index];
-        struct client_connect connect = {.clean = true,
-                                         .packet_size_max = MQTT_PACKET_SIZE_MAX,
-                                         .receive_maximum = UINT16_MAX};
+        struct client_connect connect = {
+            .clean = true, .packet_size_max = MQTT_PACKET_SIZE_MAX, .receive_maximum = UINT16_MAX};
         if (client->version != MQTT_VERSION_5)
             client_connect(client, 0, &connect);
     }

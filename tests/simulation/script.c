@@ -6,8 +6,8 @@ static uint32_t pick(struct random *random, const uint32_t *choices, uint32_t co
     return choices[random_below(random, count)];
 }
 
-#define PICK(random, ...)                                                                          \
-    pick((random), (const uint32_t[]){__VA_ARGS__},                                                \
+#define PICK(random, ...)                           \
+    pick((random), (const uint32_t[]){__VA_ARGS__}, \
          sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
 
 static void act_connect(struct simulation *simulation, struct client *client)
@@ -18,8 +18,9 @@ static void act_connect(struct simulation *simulation, struct client *client)
         .clean = random_once_in(random, 4) || client->version == MQTT_VERSION_31,
         .keep_alive_s = (uint16_t)PICK(random, 0, 0, 10, 60, 300),
         .session_expiry_s = is_5 ? PICK(random, 0, 5, 60, 3600, MQTT_SESSION_NEVER_EXPIRES) : 0,
-        .packet_size_max = is_5 ? PICK(random, MQTT_PACKET_SIZE_MAX, MQTT_PACKET_SIZE_MAX, 700, 3000)
-                                : MQTT_PACKET_SIZE_MAX,
+        .packet_size_max = is_5
+                               ? PICK(random, MQTT_PACKET_SIZE_MAX, MQTT_PACKET_SIZE_MAX, 700, 3000)
+                               : MQTT_PACKET_SIZE_MAX,
         .receive_maximum = (uint16_t)(is_5 ? PICK(random, 1, 2, 5, 20, UINT16_MAX) : UINT16_MAX),
         .topic_alias_max = (uint16_t)(is_5 ? PICK(random, 0, 0, 2, CLIENT_ALIASES_MAX) : 0),
         .has_will = random_once_in(random, 3),
@@ -28,8 +29,7 @@ static void act_connect(struct simulation *simulation, struct client *client)
         .will_delay_s = is_5 ? PICK(random, 0, 0, 3, 100) : 0,
     };
 
-    client_connect(client,
-                   (uint16_t)random_below(random, cluster_shard_count(simulation->cluster)),
+    client_connect(client, (uint16_t)random_below(random, cluster_shard_count(simulation->cluster)),
                    &connect);
 }
 
@@ -71,9 +71,7 @@ static void act_subscribe(struct simulation *simulation, struct client *client)
     struct subscribe_options options[CLIENT_FILTERS_MAX];
     uint32_t                 count = 0;
     uint32_t                 wanted = client->shares ? 1 : random_between(random, 1, 3);
-    uint32_t                 id = is_5 && random_once_in(random, 2)
-                                      ? random_between(random, 1, 400)
-                                      : 0;
+    uint32_t id = is_5 && random_once_in(random, 2) ? random_between(random, 1, 400) : 0;
 
     while (count < wanted) {
         uint8_t name = client->share_filter;
@@ -92,9 +90,8 @@ static void act_subscribe(struct simulation *simulation, struct client *client)
             .retain_as_published = is_5 && random_once_in(random, 3),
         };
         if (client->shares)
-            options[count].qos = model->filters[name].takes_qos0
-                                     ? 0
-                                     : (uint8_t)random_between(random, 1, 2);
+            options[count].qos =
+                model->filters[name].takes_qos0 ? 0 : (uint8_t)random_between(random, 1, 2);
         names[count++] = name;
     }
     client_subscribe(client, names, options, count, id);

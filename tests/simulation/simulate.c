@@ -17,10 +17,10 @@
 #include <unistd.h>
 
 static const char *const sabotage_names[SABOTAGE_COUNT] = {
-    [SABOTAGE_NONE] = "none",         [SABOTAGE_DROP] = "drop",
-    [SABOTAGE_REORDER] = "reorder",   [SABOTAGE_LEAK] = "leak",
+    [SABOTAGE_NONE] = "none",           [SABOTAGE_DROP] = "drop",
+    [SABOTAGE_REORDER] = "reorder",     [SABOTAGE_LEAK] = "leak",
     [SABOTAGE_DUPLICATE] = "duplicate", [SABOTAGE_LOSE] = "lose",
-    [SABOTAGE_CORRUPT] = "corrupt",   [SABOTAGE_RETAIN] = "retain",
+    [SABOTAGE_CORRUPT] = "corrupt",     [SABOTAGE_RETAIN] = "retain",
 };
 
 struct arguments {
@@ -102,10 +102,14 @@ static void parse_arguments(struct arguments *arguments, int argc, char **argv)
 {
     enum { SEED = 1, SEEDS, STEPS, SHARDS, CLIENTS, TWICE, VERBOSE, SABOTAGE };
     static const struct option options[] = {
-        {"seed", required_argument, NULL, SEED},       {"seeds", required_argument, NULL, SEEDS},
-        {"steps", required_argument, NULL, STEPS},     {"shards", required_argument, NULL, SHARDS},
-        {"clients", required_argument, NULL, CLIENTS}, {"twice", no_argument, NULL, TWICE},
-        {"verbose", no_argument, NULL, VERBOSE},       {"sabotage", required_argument, NULL, SABOTAGE},
+        {"seed", required_argument, NULL, SEED},
+        {"seeds", required_argument, NULL, SEEDS},
+        {"steps", required_argument, NULL, STEPS},
+        {"shards", required_argument, NULL, SHARDS},
+        {"clients", required_argument, NULL, CLIENTS},
+        {"twice", no_argument, NULL, TWICE},
+        {"verbose", no_argument, NULL, VERBOSE},
+        {"sabotage", required_argument, NULL, SABOTAGE},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -147,11 +151,11 @@ static uint64_t run_seed(const struct arguments *arguments, uint64_t seed,
     size = snprintf(command, sizeof(command), "simulate --seed %" PRIu64 " --steps %" PRIu64, seed,
                     plan.steps);
     if (plan.shards > 0)
-        size += snprintf(command + size, sizeof(command) - (size_t)size, " --shards %u",
-                         plan.shards);
+        size +=
+            snprintf(command + size, sizeof(command) - (size_t)size, " --shards %u", plan.shards);
     if (plan.clients > 0)
-        size += snprintf(command + size, sizeof(command) - (size_t)size, " --clients %u",
-                         plan.clients);
+        size +=
+            snprintf(command + size, sizeof(command) - (size_t)size, " --clients %u", plan.clients);
     if (plan.sabotage != SABOTAGE_NONE)
         snprintf(command + size, sizeof(command) - (size_t)size, " --sabotage %s",
                  sabotage_names[plan.sabotage]);
@@ -171,8 +175,7 @@ static uint64_t run_seed(const struct arguments *arguments, uint64_t seed,
         __lsan_do_recoverable_leak_check != NULL)
         __lsan_do_recoverable_leak_check();
     if (after != before)
-        trace_fail("%zd bytes are left when everything is destroyed",
-                   (ssize_t)(after - before));
+        trace_fail("%zd bytes are left when everything is destroyed", (ssize_t)(after - before));
     return trace_hash();
 }
 

@@ -11,8 +11,8 @@
 /* Limits that never bind, or (tight) that bind all the time. */
 static void simulation_choose_options(struct simulation *simulation, bool tight)
 {
-    struct random  *random = &simulation->random;
-    struct options *options = &simulation->options;
+    struct random        *random = &simulation->random;
+    struct options       *options = &simulation->options;
     static const uint32_t expiries[] = {30, 3600, OPTIONS_NEVER};
 
     options_defaults(options);
@@ -79,9 +79,9 @@ static void simulation_start_cluster(struct simulation *simulation)
 
 static void simulation_add_clients(struct simulation *simulation)
 {
-    static const enum mqtt_version versions[] = {MQTT_VERSION_5, MQTT_VERSION_5, MQTT_VERSION_5,
-                                                 MQTT_VERSION_311, MQTT_VERSION_311,
-                                                 MQTT_VERSION_31};
+    static const enum mqtt_version versions[] = {MQTT_VERSION_5,   MQTT_VERSION_5,
+                                                 MQTT_VERSION_5,   MQTT_VERSION_311,
+                                                 MQTT_VERSION_311, MQTT_VERSION_31};
     struct random                 *random = &simulation->random;
     struct model                  *model = &simulation->model;
 
@@ -126,8 +126,8 @@ static void simulation_open(struct simulation *simulation, const struct simulati
     bool tight = plan->sabotage == SABOTAGE_NONE && random_once_in(random, 4);
     simulation_choose_options(simulation, tight);
     simulation->now_ms = START_MS;
-    simulation->mailbox_capacity = random_once_in(random, 2) ? random_between(random, 1, 8)
-                                                             : random_between(random, 8, 200);
+    simulation->mailbox_capacity =
+        random_once_in(random, 2) ? random_between(random, 1, 8) : random_between(random, 8, 200);
     simulation->socket_size = random_once_in(random, 2) ? 500 : 60000;
     simulation->client_count = simulation->plan.clients + 1;
     simulation->misfit_count = random_below(random, MISFITS_MAX + 1);

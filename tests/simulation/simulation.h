@@ -27,21 +27,21 @@ struct simulation_result {
 #define MISFITS_MAX 4U
 
 struct simulation {
-    struct simulation_plan plan;
-    struct random          random;
-    struct options         options;
-    uint64_t               now_ms;
-    uint64_t               step;
-    struct model           model;
-    struct cluster        *cluster;
-    struct client         *clients; /* the last one is the auditor */
-    uint32_t               client_count;
-    struct misfit          misfits[MISFITS_MAX];
-    uint32_t               misfit_count;
-    uint32_t               mailbox_capacity;
-    uint32_t               socket_size;
-    uint64_t               drops_before; /* of brokers that were restarted */
-    uint64_t               restart_step;
+    struct simulation_plan   plan;
+    struct random            random;
+    struct options           options;
+    uint64_t                 now_ms;
+    uint64_t                 step;
+    struct model             model;
+    struct cluster          *cluster;
+    struct client           *clients; /* the last one is the auditor */
+    uint32_t                 client_count;
+    struct misfit            misfits[MISFITS_MAX];
+    uint32_t                 misfit_count;
+    uint32_t                 mailbox_capacity;
+    uint32_t                 socket_size;
+    uint64_t                 drops_before; /* of brokers that were restarted */
+    uint64_t                 restart_step;
     struct simulation_result result;
 };
 

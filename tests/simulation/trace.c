@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define EVENTS_KEPT 64U
-#define EVENT_SIZE 176U
+#define EVENT_SIZE  176U
 
 static struct {
     struct trace_run run;
@@ -41,9 +41,9 @@ void trace_bytes(const void *bytes, uint64_t size)
 
 void trace_event(const char *format, ...)
 {
-    char   *event = trace.events[trace.count++ % EVENTS_KEPT];
-    int     prefix = snprintf(event, EVENT_SIZE, "%8" PRIu64 " %10" PRIu64 "  ", trace.step,
-                              trace.now_ms);
+    char *event = trace.events[trace.count++ % EVENTS_KEPT];
+    int   prefix =
+        snprintf(event, EVENT_SIZE, "%8" PRIu64 " %10" PRIu64 "  ", trace.step, trace.now_ms);
     va_list arguments;
 
     va_start(arguments, format);

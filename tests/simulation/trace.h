@@ -12,8 +12,8 @@
 struct trace_run {
     uint64_t    seed;
     uint64_t    steps;
-    const char *command; /* what reproduces this run */
-    bool        verbose; /* print events as they come */
+    const char *command;   /* what reproduces this run */
+    bool        verbose;   /* print events as they come */
     bool        sabotaged; /* a failure is what is expected: exit with 0 */
 };
 
