@@ -169,7 +169,6 @@ void broker_destroy(struct broker *broker)
     map_fini(&broker->sessions_by_id);
     outflow_pool_fini(&broker->outflows);
     fences_fini(broker);
-    interest_counts_fini(&broker->interest_counts);
     for (uint16_t shard = 0; broker->outboxes != NULL && shard < broker->shard_count; shard++)
         outbox_fini(&broker->outboxes[shard]);
     free(broker->outboxes);

@@ -29,13 +29,14 @@ struct subscription {
 /* One shared subscription; the group lives at `home`. */
 struct share_subscription {
     struct share_subscription *next;
-    struct handle              group;  /* its tag at home; zero until the join was answered */
+    struct handle              group;  /* its tag at home; zero until the home was heard of */
     uint32_t                   number; /* names it in deliveries; never 0 */
     uint32_t                   subscription_id;
     uint16_t                   home;
     uint16_t                   name_size;
     uint8_t                    qos;
     uint8_t                    flags;  /* enum subscriber_flag */
+    bool                       joined; /* the home has answered */
     char                       name[]; /* the whole `$share/group/filter` */
 };
 

@@ -141,18 +141,18 @@ static void join_at_home(struct broker *broker, struct share_request *request)
     }
     request->group = share_group_tag(home->group);
     list_append(&broker->share_joins, &request->link_of_joins);
-    struct slice filter = slice_of(home->node->filter, home->node->filter_size);
     /* Counted before the join, so that trimming the group again takes it back. */
     bool joined = share_group_join(home->group, &request->member, &is_new);
     if (!joined) {
-        if (!created || interest_announce(broker, filter, true, on_filter_announced, request, 0)) {
+        if (!created ||
+            interest_announce(broker, home->node, true, on_filter_announced, request, 0)) {
             list_remove(&request->link_of_joins);
             answer_join(broker, request);
         }
         trim_group(broker, home);
         return;
     }
-    if (interest_announce(broker, filter, created, on_filter_announced, request, 0)) {
+    if (interest_announce(broker, home->node, created, on_filter_announced, request, 0)) {
         list_remove(&request->link_of_joins);
         request->done = true;
         answer_join(broker, request);
@@ -173,6 +173,13 @@ static void leave_at_home(struct broker *broker, const struct share_request *req
     trim_group(broker, group_at_home(broker, share_group_tag(group)));
 }
 
+/* Messages come before the answer to a join does, and may have to go back. */
+static void learn_group(struct share_subscription *share, struct handle tag)
+{
+    if (share->group.generation == 0)
+        share->group = tag;
+}
+
 static void give_to_member(struct broker *broker, struct fanout *fanout,
                            const struct share_group *group, struct share_member *member)
 {
@@ -183,6 +190,9 @@ static void give_to_member(struct broker *broker, struct fanout *fanout,
     if (member->shard == broker->shard) {
         struct session *session = session_get(broker, member->session);
         assert(session != NULL); /* a session leaves its groups before it goes */
+        struct share_subscription *share = session_share(session, member->number);
+        if (share != NULL)
+            learn_group(share, share_group_tag(group));
         bool retain = fanout->retain && (member->flags & SUBSCRIBER_RETAIN_AS_PUBLISHED) != 0;
         fanout_to_session(broker, fanout, session, qos, retain, &member->subscription_id,
                           member->subscription_id != 0, member->number);
@@ -351,7 +361,7 @@ static void forget_share(struct broker *broker, struct session *session,
 static void send_presence(struct broker *broker, const struct session *session,
                           const struct share_subscription *share, bool online)
 {
-    if (share->group.generation == 0)
+    if (!share->joined)
         return; /* not joined yet: the answer will find out */
     if (share->home == broker->shard) {
         set_presence(broker, broker->shard, share->group, session->self, online);
@@ -374,8 +384,9 @@ static void on_join_answered(struct broker *broker, struct share_request *reques
         if (*at != NULL && (*at)->number == request->member.number) {
             if (request->done) {
                 (*at)->group = request->group;
+                (*at)->joined = true;
                 send_presence(broker, session, *at, session->link != NULL);
-            } else if ((*at)->group.generation == 0) {
+            } else if (!(*at)->joined) {
                 forget_share(broker, session, at);
             }
         }
@@ -399,16 +410,6 @@ static void leave(struct broker *broker, const struct session *session,
     }
     broker_post(broker, share->home,
                 (struct parcel){.kind = PARCEL_SHARE_LEAVE, .pointer = request});
-}
-
-bool sharing_leave(struct broker *broker, struct session *session, struct slice name)
-{
-    struct share_subscription **at = find_share(&session->shares, name);
-    if (*at == NULL)
-        return false;
-    leave(broker, session, *at);
-    forget_share(broker, session, at);
-    return true;
 }
 
 void sharing_presence(struct broker *broker, struct session *session, bool online)
@@ -456,8 +457,11 @@ static void give_back(struct broker *broker, struct session *session,
                 });
 }
 
-/* Takes the shared QoS 1 and 2 deliveries out of the backlog, the others stay in order. */
-static void give_back_backlog(struct broker *broker, struct session *session)
+/*
+ * Takes the shared QoS 1 and 2 deliveries out of the backlog, the others stay in order. `number` is
+ * of the one share that is meant; 0: all.
+ */
+static void give_back_backlog(struct broker *broker, struct session *session, uint32_t number)
 {
     struct backlog *old = session->backlog;
     if (old == NULL)
@@ -468,9 +472,10 @@ static void give_back_backlog(struct broker *broker, struct session *session)
 
     session->backlog = NULL; /* what is given back may come to this very session again */
     while (old->count > 0) {
-        struct delivery                  delivery = backlog_pop(old);
+        struct delivery delivery = backlog_pop(old);
+        bool            meant = delivery.share != 0 && (number == 0 || delivery.share == number);
         const struct share_subscription *share =
-            delivery.share != 0 && delivery.qos > 0 ? session_share(session, delivery.share) : NULL;
+            meant && delivery.qos > 0 ? session_share(session, delivery.share) : NULL;
         uint64_t size = delivery_size(&delivery);
         if (share == NULL && backlog_push(kept, delivery))
             continue;
@@ -508,7 +513,18 @@ static void give_back_backlog(struct broker *broker, struct session *session)
 void sharing_give_back_unsent(struct broker *broker, struct session *session)
 {
     if (session->shares != NULL)
-        give_back_backlog(broker, session);
+        give_back_backlog(broker, session, 0);
+}
+
+bool sharing_leave(struct broker *broker, struct session *session, struct slice name)
+{
+    struct share_subscription **at = find_share(&session->shares, name);
+    if (*at == NULL)
+        return false;
+    leave(broker, session, *at);
+    give_back_backlog(broker, session, (*at)->number); /* others stay, this session may end */
+    forget_share(broker, session, at);
+    return true;
 }
 
 /*
@@ -538,7 +554,7 @@ void sharing_leave_all(struct broker *broker, struct session *session)
         return;
     for (const struct share_subscription *at = session->shares; at != NULL; at = at->next)
         leave(broker, session, at);
-    give_back_backlog(broker, session);
+    give_back_backlog(broker, session, 0);
     give_back_flight(broker, session);
     while (session->shares != NULL)
         forget_share(broker, session, &session->shares);
@@ -546,13 +562,15 @@ void sharing_leave_all(struct broker *broker, struct session *session)
 
 static void on_deliver(struct broker *broker, const struct parcel *parcel)
 {
-    struct fanout                    fanout = fanout_of_parcel(parcel);
-    struct session                  *session = session_get(broker, unpack_handle(parcel->words[0]));
-    const struct share_subscription *share =
+    struct fanout              fanout = fanout_of_parcel(parcel);
+    struct session            *session = session_get(broker, unpack_handle(parcel->words[0]));
+    struct share_subscription *share =
         session != NULL ? session_share(session, parcel->number) : NULL;
     bool absent =
         share == NULL || (session->link == NULL && (parcel->flags & SHARE_DELIVER_ANYWAY) == 0);
 
+    if (share != NULL)
+        learn_group(share, unpack_handle(parcel->words[1]));
     if (absent) {
         struct message *message = fanout_message(broker, &fanout);
         if (message != NULL)

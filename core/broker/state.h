@@ -7,7 +7,6 @@
 #include "core/base/pool.h"
 #include "core/base/timer_wheel.h"
 #include "core/broker/broker.h"
-#include "core/broker/interest_counts.h"
 #include "core/broker/link.h"
 #include "core/broker/outflow.h"
 #include "core/broker/retained.h"
@@ -53,9 +52,8 @@ struct broker {
     struct outbox      *outboxes; /* [shard_count] */
     struct statistics   statistics;
 
-    struct interest_counts interest_counts; /* filters of this shard by interest key */
-    struct fences         *fences;          /* waits for all shards to pass a turn */
-    uint32_t               fence_cookie;
+    struct fences *fences; /* waits for all shards to pass a turn */
+    uint32_t       fence_cookie;
 
     struct list waits;       /* SUBSCRIBEs not answered yet (subscribing.c) */
     struct list share_joins; /* joins whose filter is being announced (sharing.c) */

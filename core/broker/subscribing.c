@@ -119,7 +119,7 @@ void subscribing_trim_node(struct broker *broker, struct filter_node *node)
 {
     if (node->subscriber_count > 0 || node->shares != NULL)
         return;
-    interest_withdraw(broker, slice_of(node->filter, node->filter_size));
+    interest_withdraw(broker, node);
     topic_index_remove(broker->index, node);
 }
 
@@ -315,7 +315,7 @@ static enum mqtt_reason subscribe_plain(struct broker *broker, struct session *s
         filter_node_subscribers(node)[existing->index] = subscriber;
         /* The first SUBSCRIBE may still wait for the home: this SUBACK says as much as that one. */
         wait->missing++;
-        if (interest_announce(broker, entry->filter, false, on_announced, wait, number))
+        if (interest_announce(broker, node, false, on_announced, wait, number))
             wait->missing--;
         return MQTT_SUCCESS;
     }
@@ -340,7 +340,7 @@ static enum mqtt_reason subscribe_plain(struct broker *broker, struct session *s
     }
     broker->statistics.subscriptions++;
     wait->missing++;
-    if (interest_announce(broker, entry->filter, created, on_announced, wait, number))
+    if (interest_announce(broker, node, created, on_announced, wait, number))
         wait->missing--;
     return MQTT_SUCCESS;
 }

@@ -36,16 +36,16 @@ void subscribing_remove_all(struct broker *broker, struct session *session);
 void subscribing_trim_node(struct broker *broker, struct filter_node *node);
 
 /*
- * Says to the filter's home that this shard has (one more, one less) a filter; counted by key. With
- * more than one shard only. announce: true when nothing needs to be asked; else `then` is told what
- * the home answered. A filter that is not new here is announced again all the same: its first
- * announcement may still be on its way.
+ * Says to the filter's home that this shard has the filter (its node was made), or has it no longer
+ * (its node goes). With more than one shard only. announce: true when nothing needs to be asked;
+ * else `then` is told what the home answered. A filter that is not new here is announced again all
+ * the same: its first announcement may still be on its way.
  */
 struct interest_request;
 typedef void (*interest_then)(struct broker *broker, void *context, uint32_t entry, bool done);
-bool interest_announce(struct broker *broker, struct slice filter, bool is_new, interest_then then,
-                       void *context, uint32_t entry);
-void interest_withdraw(struct broker *broker, struct slice filter);
+bool interest_announce(struct broker *broker, const struct filter_node *node, bool is_new,
+                       interest_then then, void *context, uint32_t entry);
+void interest_withdraw(struct broker *broker, const struct filter_node *node);
 
 void interest_on_request(struct broker *broker, const struct parcel *parcel); /* at the home */
 void interest_on_done(struct broker *broker, const struct parcel *parcel);    /* back again */
