@@ -466,8 +466,12 @@ enum mqtt_reason subscribing_on_unsubscribe(struct broker *broker, struct link *
         return MQTT_QUOTA_EXCEEDED;
     struct slice filter;
     uint32_t     count = 0;
-    while (unsubscribe_next(&unsubscribe, &filter))
-        codes[count++] = (uint8_t)unsubscribe_one(broker, link->session, filter);
+    while (unsubscribe_next(&unsubscribe, &filter)) {
+        codes[count] = count < broker->options->limits.filters_per_packet_max
+                           ? (uint8_t)unsubscribe_one(broker, link->session, filter)
+                           : MQTT_QUOTA_EXCEEDED;
+        count++;
+    }
     if (link->session->subscription_count == 0)
         link->session->shape_count = 0;
     send_suback(broker, link, PACKET_UNSUBACK, unsubscribe.packet_id, codes, count);
