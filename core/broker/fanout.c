@@ -78,8 +78,18 @@ struct fanout fanout_of_parcel(const struct parcel *parcel)
     return fanout;
 }
 
+static void release_frames(struct broker *broker, struct fanout *fanout)
+{
+    for (unsigned format = 0; format < 2; format++)
+        for (unsigned qos = 0; qos < 3; qos++)
+            if (fanout->frames[format][qos].data != NULL)
+                outflow_run_release(&broker->outflows, fanout->frames[format][qos].chunk);
+}
+
 void fanout_end(struct broker *broker, struct fanout *fanout)
 {
+    if (fanout->shares_frames)
+        release_frames(broker, fanout);
     if (fanout->message != NULL)
         message_release(fanout->message, broker->outboxes);
     if (fanout->origin != NULL)

@@ -16,8 +16,8 @@
  * the run; at QoS 1 and 2 they copy it and put their packet identifier in.
  */
 struct shared_frame {
-    struct chunk  *chunk;
-    const uint8_t *data; /* NULL: not encoded yet */
+    struct chunk  *chunk; /* a reference of ours, until fanout_end */
+    const uint8_t *data;  /* NULL: not encoded yet */
     uint32_t       size;
     uint32_t       packet_id_at; /* where the packet identifier stands */
 };
@@ -64,7 +64,7 @@ void fanout_to_session(struct broker *broker, struct fanout *fanout, struct sess
                        uint8_t qos, bool retain, const uint32_t *identifiers, uint32_t count,
                        uint32_t share);
 
-/* Lets go of the message, if one was made, or of the other shard's reference. */
+/* Lets go of the frames, and of the message, if one was made, or of the other shard's reference. */
 void fanout_end(struct broker *broker, struct fanout *fanout);
 
 /*

@@ -237,8 +237,14 @@ uint8_t *outflow_run_reserve(struct outflow_pool *pool, uint32_t size, struct ch
     }
     uint8_t *room = pool->run->bytes + pool->run->used;
     pool->run->used += size;
+    pool->run->references++;
     *chunk = pool->run;
     return room;
+}
+
+void outflow_run_release(struct outflow_pool *pool, struct chunk *chunk)
+{
+    chunk_release(pool, chunk);
 }
 
 bool outflow_append_run(struct outflow_pool *pool, struct outflow *outflow, struct chunk *chunk,

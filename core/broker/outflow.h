@@ -81,8 +81,12 @@ uint8_t *outflow_append(struct outflow_pool *pool, struct outflow *outflow, uint
 bool outflow_append_payload(struct outflow_pool *pool, struct outflow *outflow,
                             struct message *message);
 
-/* Room in the current run for a frame that many links will refer to; `*chunk` holds it. */
+/*
+ * Room in the current run for a frame that many links will refer to. `*chunk` holds it, with a
+ * reference of the caller's: the run may go on in another chunk before the frame was given to all.
+ */
 uint8_t *outflow_run_reserve(struct outflow_pool *pool, uint32_t size, struct chunk **chunk);
+void     outflow_run_release(struct outflow_pool *pool, struct chunk *chunk);
 
 /* Refers to `size` bytes at `data` inside a run's chunk. False: out of memory. */
 bool outflow_append_run(struct outflow_pool *pool, struct outflow *outflow, struct chunk *chunk,

@@ -45,11 +45,13 @@ struct peer {
     bool              resumed;
     bool              dirty; /* the broker has something to send */
     bool              deaf;  /* nothing is taken out of the broker's output */
+    bool              slow;  /* the same, until the test takes it or the end comes */
 };
 
 struct stage {
     struct broker         *brokers[STAGE_SHARDS_MAX];
     struct outbox          carried[STAGE_SHARDS_MAX]; /* parcels on their way to each shard */
+    bool                   held[STAGE_SHARDS_MAX][STAGE_SHARDS_MAX]; /* from, to: not carried */
     struct interest_table *interest;
     uint16_t               shard_count;
     struct options         options;
@@ -130,7 +132,7 @@ static inline void stage_carry_out(struct peer *peer, const struct order *order)
 /* What a shard does between two turns: sends, closes, hands over, reads on. */
 static inline void stage_serve(struct stage *stage, struct peer *peer)
 {
-    if (peer->dirty && !peer->deaf)
+    if (peer->dirty && !peer->deaf && !peer->slow)
         stage_take(peer);
     if (peer->ended) {
         if (!peer->deaf)
@@ -171,6 +173,8 @@ static inline bool stage_end_turn(struct stage *stage, uint16_t shard)
     }
     for (uint16_t target = 0; target < stage->shard_count; target++) {
         struct outbox *outbox = &broker_outboxes(broker)[target];
+        if (stage->held[shard][target])
+            continue;
         for (struct parcel *parcel; (parcel = outbox_peek(outbox)) != NULL; outbox_pop(outbox)) {
             parcel->from = shard;
             outbox_push(&stage->carried[target], *parcel);
@@ -187,31 +191,35 @@ static inline void stage_begin_turn(struct stage *stage)
         broker_begin_turn(stage->brokers[shard], stage->now_ms);
 }
 
+/* Ends a turn of all shards; begins another and carries things out unless that was all: false. */
+static inline bool stage_next_turn(struct stage *stage)
+{
+    bool quiet = true;
+    for (uint16_t shard = 0; shard < stage->shard_count; shard++)
+        quiet = stage_end_turn(stage, shard) && quiet;
+    if (quiet)
+        return false;
+
+    stage_begin_turn(stage);
+    for (uint16_t shard = 0; shard < stage->shard_count; shard++) {
+        struct outbox *carried = &stage->carried[shard];
+        for (struct parcel *parcel; (parcel = outbox_peek(carried)) != NULL; outbox_pop(carried)) {
+            struct parcel taken = *parcel;
+            broker_parcel(stage->brokers[shard], &taken);
+        }
+    }
+    for (uint32_t seat = 0; seat < STAGE_PEERS; seat++) {
+        if (stage->peers[seat] != NULL && stage->peers[seat]->open)
+            stage_serve(stage, stage->peers[seat]);
+    }
+    return true;
+}
+
 /* Ends a turn that was begun, and goes on with further ones until all shards are quiet. */
 static inline void stage_finish_turn(struct stage *stage)
 {
-    for (unsigned round = 0;; round++) {
-        bool quiet = true;
+    for (unsigned round = 0; stage_next_turn(stage); round++)
         cr_assert_lt(round, 10000, "turns without an end");
-        for (uint16_t shard = 0; shard < stage->shard_count; shard++)
-            quiet = stage_end_turn(stage, shard) && quiet;
-        if (quiet)
-            return;
-
-        stage_begin_turn(stage);
-        for (uint16_t shard = 0; shard < stage->shard_count; shard++) {
-            struct outbox *carried = &stage->carried[shard];
-            for (struct parcel *parcel; (parcel = outbox_peek(carried)) != NULL;
-                 outbox_pop(carried)) {
-                struct parcel taken = *parcel;
-                broker_parcel(stage->brokers[shard], &taken);
-            }
-        }
-        for (uint32_t seat = 0; seat < STAGE_PEERS; seat++) {
-            if (stage->peers[seat] != NULL && stage->peers[seat]->open)
-                stage_serve(stage, stage->peers[seat]);
-        }
-    }
 }
 
 /* Lets time pass, in steps, so that every alarm rings in its turn. */
@@ -225,6 +233,22 @@ static inline void stage_pass(struct stage *stage, uint64_t milliseconds)
         stage_begin_turn(stage);
         stage_finish_turn(stage);
     }
+}
+
+static inline struct broker *stage_create_broker(struct stage *stage, uint16_t shard)
+{
+    struct broker_place place = {
+        .shard = shard,
+        .shard_count = stage->shard_count,
+        .secret = &stage->secret,
+        .interest = stage->interest,
+        .options = &stage->options,
+        .links_max = STAGE_PEERS,
+        .seed = 7U + shard,
+    };
+    struct broker *broker = broker_create(&place, stage->now_ms);
+    cr_assert_not_null(broker);
+    return broker;
 }
 
 /* `change` may alter the defaults; NULL leaves them. No `$SYS` in the way. */
@@ -243,20 +267,8 @@ static inline void stage_begin(struct stage *stage, void (*change)(struct option
     stage->shard_count = shards != NULL ? (uint16_t)strtoul(shards, NULL, 10) : STAGE_SHARDS;
     cr_assert(stage->shard_count > 0 && stage->shard_count <= STAGE_SHARDS_MAX);
     stage->interest = interest_create(&stage->secret, stage->shard_count);
-    cr_assert_not_null(stage->interest);
-    for (uint16_t shard = 0; shard < stage->shard_count; shard++) {
-        struct broker_place place = {
-            .shard = shard,
-            .shard_count = stage->shard_count,
-            .secret = &stage->secret,
-            .interest = stage->interest,
-            .options = &stage->options,
-            .links_max = STAGE_PEERS,
-            .seed = 7U + shard,
-        };
-        stage->brokers[shard] = broker_create(&place, stage->now_ms);
-        cr_assert_not_null(stage->brokers[shard]);
-    }
+    for (uint16_t shard = 0; shard < stage->shard_count; shard++)
+        stage->brokers[shard] = stage_create_broker(stage, shard);
 }
 
 /* A connection without a CONNECT. The stage looks at its peers until its end: they are static. */
@@ -401,9 +413,7 @@ static inline struct ack peer_expect_ack(struct peer *peer, enum packet_type typ
     return ack;
 }
 
-/* SUBACK or UNSUBACK of `count` codes. */
-static inline void peer_expect_codes(struct peer *peer, enum packet_type type, uint16_t packet_id,
-                                     const uint8_t *codes, uint32_t count)
+static inline struct suback peer_expect_suback(struct peer *peer, enum packet_type type)
 {
     struct frame  frame;
     struct suback suback;
@@ -411,6 +421,15 @@ static inline void peer_expect_codes(struct peer *peer, enum packet_type type, u
     peer_expect(peer, type, &frame);
     cr_assert_eq(suback_decode(peer->version, type, frame.flags, frame.body, &suback),
                  MQTT_SUCCESS);
+    return suback;
+}
+
+/* SUBACK or UNSUBACK of `count` codes. */
+static inline void peer_expect_codes(struct peer *peer, enum packet_type type, uint16_t packet_id,
+                                     const uint8_t *codes, uint32_t count)
+{
+    struct suback suback = peer_expect_suback(peer, type);
+
     cr_assert_eq(suback.packet_id, packet_id);
     cr_assert_eq(suback.count, count);
     for (uint32_t at = 0; at < count; at++)
