@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "core/broker/retained.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <stdlib.h>
 
 #define SLAB_NODES        1024U
@@ -53,12 +50,12 @@ struct retained_level {
  * use one bit more. An insert divides one more bucket when there are more nodes than buckets.
  */
 struct retained_store {
-    uint8_t                secret[sizeof(((struct topic_secret *)0)->xxh3)];
-    struct retained_limits limits;
-    struct outbox         *outboxes;
-    uint64_t               message_count;
-    uint64_t               message_bytes;
-    size_t                 text_bytes; /* of levels that do not fit into their node */
+    const struct topic_secret *secret;
+    struct retained_limits     limits;
+    struct outbox             *outboxes;
+    uint64_t                   message_count;
+    uint64_t                   message_bytes;
+    size_t                     text_bytes; /* of levels that do not fit into their node */
 
     struct retained_node **slabs;
     uint32_t               slab_count;
@@ -114,7 +111,7 @@ static struct retained_level level_of(const struct retained_store *store, const 
     return (struct retained_level){
         .text = text,
         .size = (uint16_t)size,
-        .hash = XXH3_64bits_withSecret(text, size, store->secret, sizeof(store->secret)),
+        .hash = level_hash(store->secret, slice_of(text, size)),
     };
 }
 
@@ -639,7 +636,7 @@ struct retained_store *retained_create(const struct topic_secret    *secret,
     if (store == NULL)
         return NULL;
 
-    memcpy(store->secret, secret->xxh3, sizeof(store->secret));
+    store->secret = secret;
     store->limits = *limits;
     store->outboxes = outboxes;
     if (!segment_append(store) || !slab_append(store)) {

@@ -33,7 +33,7 @@ enum retained_outcome {
 
 struct retained_store;
 
-/* `outboxes` is for message_release. NULL: out of memory. */
+/* `outboxes` is for message_release; it and the secret outlive the store. NULL: out of memory. */
 struct retained_store *retained_create(const struct topic_secret    *secret,
                                        const struct retained_limits *limits,
                                        struct outbox                *outboxes);

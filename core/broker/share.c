@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "core/broker/share.h"
 
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <stdlib.h>

@@ -88,21 +88,22 @@ static inline uint64_t model_weight(const struct message *message)
 static inline struct message *model_message(const char *topic, uint32_t payload_size,
                                             uint64_t expires_ms)
 {
+    struct slice    name = slice_text(topic);
     uint8_t        *writable;
-    struct message *message =
-        message_create(0, (uint16_t)strlen(topic), 0, payload_size, &writable);
+    struct message *message = message_create(0, (uint16_t)name.size, 0, payload_size, &writable);
     assert(message != NULL);
-    memcpy(writable, topic, strlen(topic));
-    memset(writable + strlen(topic), 'p', payload_size);
+    memcpy(writable, name.data, name.size);
+    memset(writable + name.size, 'p', payload_size);
     message->expires_ms = expires_ms;
     return message;
 }
 
 static inline void model_init(struct model *model, struct retained_limits limits)
 {
+    static const uint8_t entropy[32] = "a secret that is always the same";
+
     *model = (struct model){.limits = limits, .now_ms = 1};
-    for (size_t at = 0; at < sizeof(model->secret.xxh3); at++)
-        model->secret.xxh3[at] = (uint8_t)(at * 151 + 7);
+    topic_secret_init(&model->secret, entropy, sizeof(entropy));
     model->store = retained_create(&model->secret, &limits, NULL);
     assert(model->store != NULL);
 }

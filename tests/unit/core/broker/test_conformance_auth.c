@@ -64,16 +64,22 @@ static void say_auth(struct peer *peer, enum mqtt_reason reason, const char *met
     peer_say(peer);
 }
 
-static void expect_auth(struct peer *peer, enum mqtt_reason reason, const char *data)
+static struct auth hear_auth(struct peer *peer)
 {
     struct frame frame;
     struct auth  auth;
     peer_expect(peer, PACKET_AUTH, &frame);
     cr_assert_eq(auth_decode(frame.flags, frame.body, &auth), MQTT_SUCCESS);
+    cr_assert_eq(auth.reason_string.size, 0);
+    return auth;
+}
+
+static void expect_auth(struct peer *peer, enum mqtt_reason reason, const char *data)
+{
+    struct auth auth = hear_auth(peer);
     cr_assert_eq(auth.reason, reason);
     cr_assert(slice_equal(auth.method, slice_text("step"))); /* [MQTT-4.12.0-5] */
     cr_assert(slice_equal(auth.data, slice_text(data)));
-    cr_assert_eq(auth.reason_string.size, 0);
 }
 
 /* A client whose CONNECT was answered with a question. */

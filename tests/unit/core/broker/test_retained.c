@@ -6,10 +6,12 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-static struct topic_secret secret = {.xxh3 = {1, 2, 3}};
+static struct topic_secret secret;
 
 static struct retained_store *store_of(struct retained_limits limits)
 {
+    static const uint8_t entropy[32] = "a secret that is always the same";
+    topic_secret_init(&secret, entropy, sizeof(entropy));
     struct retained_store *store = retained_create(&secret, &limits, NULL);
     cr_assert_not_null(store);
     return store;
@@ -186,9 +188,11 @@ Test(retained, topics_of_200_levels_are_stored_walked_and_cleared)
     struct retained_store *store = store_of((struct retained_limits){0});
     char                   topic[400] = {0};
     char                   pluses[400] = {0};
-    for (unsigned level = 0; level < 200; level++) {
-        strcat(topic, level == 0 ? "l" : "/l");
-        strcat(pluses, level == 0 ? "+" : "/+");
+    for (size_t level = 0; level < 200; level++) {
+        topic[2 * level] = 'l';
+        pluses[2 * level] = '+';
+        if (level > 0)
+            topic[2 * level - 1] = pluses[2 * level - 1] = '/';
     }
 
     put(store, topic, 1);

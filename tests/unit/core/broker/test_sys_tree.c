@@ -168,7 +168,7 @@ Test(sys_tree, loads_are_exponential_averages_a_minute)
     update(tree, &shard, 0, 0);
     (void)published_count(tree);
 
-    for (unsigned interval = 1; interval <= 6; interval++) {
+    for (uint64_t interval = 1; interval <= 6; interval++) {
         shard.packets_in += 100;
         shard.publish_in += 100;
         update(tree, &shard, interval * 10, 10000);
