@@ -60,7 +60,9 @@ struct cluster *cluster_create(const struct cluster_place *place, struct random 
     for (uint32_t word = 0; word < 8; word++)
         entropy[word] = random_next(random);
     topic_secret_init(&cluster->secret, (const uint8_t *)entropy, sizeof(entropy));
-    cluster->interest = interest_create(&cluster->secret, place->shard_count);
+    /* One shard alone needs no interest table. */
+    if (shards > 1 || random_once_in(random, 2))
+        cluster->interest = interest_create(&cluster->secret, place->shard_count);
     cluster->brokers = calloc(shards, sizeof(struct broker *));
     cluster->mailboxes = calloc(shards * shards, sizeof(struct mailbox));
     cluster->by_slot = calloc(shards * LINKS_MAX, sizeof(struct wire *));
@@ -109,7 +111,8 @@ void cluster_destroy(struct cluster *cluster)
     }
     for (uint32_t shard = 0; shard < shards; shard++)
         broker_destroy(cluster->brokers[shard]);
-    interest_destroy(cluster->interest);
+    if (cluster->interest != NULL)
+        interest_destroy(cluster->interest);
     free(cluster->brokers);
     free(cluster->mailboxes);
     free(cluster->by_slot);
@@ -192,10 +195,11 @@ static void wire_input(struct cluster *cluster, struct wire *wire, bool eager)
     if (wire->paused || wire->ordered || (fresh == 0 && !wire->present))
         return;
     if (!eager && fresh > 1) {
-        uint32_t piece_max = random_once_in(cluster->random, 3) ? 12 : PIECE_MAX;
+        uint32_t piece_max = random_once_in(cluster->random, 3) ? 12 : PIECE_MAX + fresh / 2;
         fresh = random_between(cluster->random, 1, fresh < piece_max ? fresh : piece_max);
     }
     wire->arrived += fresh;
+    wire->input_ms = *cluster->now_ms;
     wire->present = false;
     if (wire->arrived == 0)
         return;
@@ -238,6 +242,7 @@ static void wire_accept(struct cluster *cluster, struct wire *wire)
     wire->end = WIRE_LINKED;
     wire->accepted_ms = *cluster->now_ms;
     wire->heard_ms = *cluster->now_ms;
+    wire->input_ms = *cluster->now_ms;
     wire->ordered = false;
     wire->present = wire->arrived > 0;
 }
@@ -628,7 +633,7 @@ void cluster_sum(const struct cluster *cluster, struct statistics *sum)
 
 uint64_t cluster_interest_filters(const struct cluster *cluster)
 {
-    return interest_filters(cluster->interest);
+    return cluster->interest == NULL ? 0 : interest_filters(cluster->interest);
 }
 
 void cluster_stop_wills(struct cluster *cluster)

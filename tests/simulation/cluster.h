@@ -66,6 +66,7 @@ struct wire {
     bool          connect_consumed;
     uint64_t      accepted_ms;
     uint64_t      heard_ms;   /* when the broker last consumed something */
+    uint64_t      input_ms;   /* when it was last given something */
     uint64_t      ordered_ms; /* when it decided to close */
     uint64_t      flushed_turn;
 

@@ -77,7 +77,7 @@ static void misfit_write_flood(const struct misfit *misfit, struct wire *wire,
     for (uint32_t count = random_between(random, 1, 20); count > 0; count--) {
         struct publish_head head = {
             .topic = slice_text("flood/x"),
-            .payload_size = random_below(random, sizeof(payload)),
+            .payload_size = random_below(random, random_once_in(random, 20) ? sizeof(payload) : 9),
             .qos = (uint8_t)random_below(random, 2),
         };
         head.packet_id = (uint16_t)(head.qos == 0 ? 0 : random_between(random, 1, 3));
@@ -125,7 +125,7 @@ static void misfit_open(struct misfit *misfit, uint32_t slot, struct cluster *cl
         misfit_write_subscribe(misfit, wire, (uint8_t)random_below(random, 3));
 }
 
-static void misfit_use(struct misfit *misfit, uint32_t slot, struct random *random)
+static void misfit_use(struct misfit *misfit, uint32_t slot, struct random *random, bool jam)
 {
     struct wire *wire = misfit->wires[slot];
 
@@ -138,7 +138,7 @@ static void misfit_use(struct misfit *misfit, uint32_t slot, struct random *rand
             misfit_violate(misfit, slot, random);
         break;
     case MISFIT_FLOOD:
-        if (wire->to_broker.size < 20000)
+        for (uint32_t burst = jam ? 100 : 1; burst > 0 && wire->to_broker.size < 60000; burst--)
             misfit_write_flood(misfit, wire, random);
         break;
     case MISFIT_STORM:
@@ -152,13 +152,13 @@ static void misfit_use(struct misfit *misfit, uint32_t slot, struct random *rand
     case MISFIT_KIND_COUNT:
         break;
     }
-    if (random_once_in(random, 12) && !misfit->doomed[slot]) {
+    if (!jam && random_once_in(random, 12) && !misfit->doomed[slot]) {
         wire_cut(wire);
         misfit->wires[slot] = NULL;
     }
 }
 
-void misfit_step(struct misfit *misfit, struct cluster *cluster, struct random *random)
+void misfit_step(struct misfit *misfit, struct cluster *cluster, struct random *random, bool jam)
 {
     uint32_t slots = misfit->kind == MISFIT_STORM ? MISFIT_WIRES_MAX : 1;
     uint32_t slot = random_below(random, slots);
@@ -170,7 +170,7 @@ void misfit_step(struct misfit *misfit, struct cluster *cluster, struct random *
     if (misfit->wires[slot] == NULL)
         misfit_open(misfit, slot, cluster, random);
     else
-        misfit_use(misfit, slot, random);
+        misfit_use(misfit, slot, random, jam);
 }
 
 bool misfit_got_away(const struct misfit *misfit)

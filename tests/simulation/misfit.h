@@ -29,7 +29,8 @@ struct misfit {
     bool              doomed[MISFIT_WIRES_MAX]; /* the broker has to close it */
 };
 
-void misfit_step(struct misfit *misfit, struct cluster *cluster, struct random *random);
+/* `jam`: a flood then is one. */
+void misfit_step(struct misfit *misfit, struct cluster *cluster, struct random *random, bool jam);
 bool misfit_got_away(const struct misfit *misfit); /* a doomed wire is still open */
 void misfit_cut(struct misfit *misfit);            /* ends all its connections */
 void misfit_on_restart(struct misfit *misfit);

@@ -331,6 +331,12 @@ void model_subscribe_acked(struct model *model, uint16_t index, uint32_t number,
     struct version    *version = &subscriber->versions[number];
 
     model->tick++;
+    if (granted >= 0x80 && model->may_refuse) {
+        versions_end(model, subscriber, version->filter, number + 1);
+        if (subscriber->latest[version->filter] == (int32_t)number)
+            subscriber->latest[version->filter] = -1;
+        return;
+    }
     if (granted > version->options.qos)
         trace_fail("client %u asked for %s with QoS %u and was granted 0x%02x", index,
                    model->filters[version->filter].name, version->options.qos, granted);

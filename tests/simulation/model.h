@@ -121,8 +121,9 @@ struct model {
     uint64_t               tick;
     uint32_t              *publisher_sequences;
     uint64_t               deliveries;
-    uint64_t               missing; /* owed and not delivered: must be explained by drops */
-    bool                   strict;  /* limits are wide: nothing may be missing */
+    uint64_t               missing;    /* owed and not delivered: must be explained by drops */
+    bool                   strict;     /* limits are wide: nothing may be missing */
+    bool                   may_refuse; /* a limit of filters may bind */
 };
 
 void model_init(struct model *model, uint32_t subscriber_count);

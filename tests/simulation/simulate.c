@@ -179,6 +179,27 @@ static uint64_t run_seed(const struct arguments *arguments, uint64_t seed,
     return trace_hash();
 }
 
+/* What the runs came across: a zero here is something that no seed tested. */
+static void print_summary(const struct simulation_result *sum)
+{
+    const struct statistics *statistics = &sum->statistics;
+
+    printf("simulate: %" PRIu64 " messages, %" PRIu64 " deliveries\n", sum->messages,
+           sum->deliveries);
+    printf("simulate: %" PRIu64 " connects, %" PRIu64 " take-overs, %" PRIu64
+           " hand-overs, %" PRIu64 " wills, %" PRIu64 " expired sessions\n",
+           statistics->connects, statistics->takeovers, statistics->handovers_in,
+           statistics->wills_sent, statistics->sessions_expired);
+    printf("simulate: %" PRIu64 " keep alive timeouts, %" PRIu64 " protocol errors, %" PRIu64
+           " shared again, %" PRIu64 " parcels, %" PRIu64 " pauses\n",
+           statistics->keep_alive_timeouts, statistics->protocol_errors,
+           statistics->share_redelivered, statistics->parcels_in, statistics->reads_paused);
+    printf("simulate: drops:");
+    for (uint32_t cause = 0; cause < DROP_CAUSE_COUNT; cause++)
+        printf(" %s %" PRIu64, drop_cause_name((enum drop_cause)cause), statistics->drops[cause]);
+    printf("\n");
+}
+
 int main(int argc, char **argv)
 {
     struct arguments         arguments;
@@ -199,16 +220,14 @@ int main(int argc, char **argv)
             trace_fail("a second run of this seed went another way");
         sum.messages += result.messages;
         sum.deliveries += result.deliveries;
-        sum.connects += result.connects;
-        sum.drops += result.drops;
+        statistics_add(&sum.statistics, &result.statistics);
     }
     if (arguments.plan.sabotage != SABOTAGE_NONE) {
         fprintf(stderr, "simulate: sabotage %s was not noticed\n",
                 sabotage_names[arguments.plan.sabotage]);
         return 1;
     }
-    printf("simulate: %" PRIu64 " messages, %" PRIu64 " deliveries, %" PRIu64 " drops; last seed: "
-           "%" PRIu64 " connects, hash %016" PRIx64 "\n",
-           sum.messages, sum.deliveries, sum.drops, result.connects, hash);
+    print_summary(&sum);
+    printf("simulate: hash of the last seed %016" PRIx64 "\n", hash);
     return 0;
 }

@@ -35,12 +35,15 @@ static void simulation_choose_options(struct simulation *simulation, bool tight)
     options->limits.queue_messages_max = 1000000;
     options->limits.queue_bytes_max = UINT64_C(1) << 40;
     options->limits.output_buffer_max = UINT32_C(1) << 30;
-    options->limits.queue_qos0_offline = false;
+    options->limits.queue_qos0_offline = random_once_in(random, 3);
+    options->limits.filter_shapes_max =
+        random_once_in(random, 5) ? random_between(random, 2, 12) : 256;
     options->shared.strategy =
         (enum options_shared_strategy)random_below(random, OPTIONS_SHARED_LEAST_INFLIGHT + 1);
     options->retained.pace = random_between(random, 1, 40);
     if (!tight)
         return;
+    options->limits.retained_messages_max = random_between(random, 1, 20);
     options->limits.queue_messages_max = random_between(random, 1, 12);
     options->limits.queue_bytes_max = random_between(random, 200, 100000);
     options->limits.output_buffer_max = random_between(random, 1000, 8000);
@@ -108,6 +111,8 @@ static void simulation_add_clients(struct simulation *simulation)
     for (uint32_t index = 0; index < simulation->misfit_count; index++) {
         struct misfit *misfit = &simulation->misfits[index];
         misfit->kind = (enum misfit_kind)random_below(random, MISFIT_KIND_COUNT);
+        if (index == 0 && simulation->jam_last > 0)
+            misfit->kind = MISFIT_FLOOD;
         misfit->version = random_once_in(random, 2) ? MQTT_VERSION_5 : MQTT_VERSION_311;
         snprintf(misfit->id, sizeof(misfit->id), "MISFIT=%u=%u", index, misfit->kind);
     }
@@ -128,13 +133,22 @@ static void simulation_open(struct simulation *simulation, const struct simulati
     simulation->now_ms = START_MS;
     simulation->mailbox_capacity =
         random_once_in(random, 2) ? random_between(random, 1, 8) : random_between(random, 8, 200);
+    if (plan->sabotage != SABOTAGE_NONE)
+        simulation->mailbox_capacity += 8; /* some room for mischief */
     simulation->socket_size = random_once_in(random, 2) ? 500 : 60000;
     simulation->client_count = simulation->plan.clients + 1;
     simulation->misfit_count = random_below(random, MISFITS_MAX + 1);
     simulation->restart_step =
         random_once_in(random, 3) ? random_below(random, (uint32_t)plan->steps) : UINT64_MAX;
+    if (simulation->plan.shards > 1 && simulation->misfit_count > 0 && random_once_in(random, 3)) {
+        simulation->jam_first = random_below(random, (uint32_t)plan->steps);
+        simulation->jam_last =
+            simulation->jam_first + random_below(random, (uint32_t)plan->steps / 2);
+        simulation->jam_shard = (uint16_t)random_below(random, simulation->plan.shards);
+    }
     model_init(&simulation->model, simulation->client_count);
     simulation->model.strict = !tight;
+    simulation->model.may_refuse = simulation->options.limits.filter_shapes_max < 256;
     simulation->clients = calloc(simulation->client_count, sizeof(struct client));
     assert(simulation->clients != NULL);
     simulation_add_clients(simulation);
@@ -153,6 +167,7 @@ static void simulation_restart(struct simulation *simulation)
     if (random_once_in(&simulation->random, 2))
         rest_stop(simulation);
     cluster_sum(simulation->cluster, &sum);
+    statistics_add(&simulation->result.statistics, &sum);
     for (uint32_t cause = 0; cause < DROP_CAUSE_COUNT; cause++)
         simulation->drops_before += sum.drops[cause];
     cluster_destroy(simulation->cluster);
@@ -164,6 +179,23 @@ static void simulation_restart(struct simulation *simulation)
     }
     model_restart(&simulation->model);
     simulation_start_cluster(simulation);
+}
+
+/* [MQTT-3.1.2-22]: whoever is silent for 1.5 times its keep alive is disconnected. */
+static void simulation_check_keep_alive(struct simulation *simulation)
+{
+    for (uint32_t index = 0; index < simulation->client_count; index++) {
+        const struct client *client = &simulation->clients[index];
+        const struct wire   *wire = client->wire;
+        if (wire == NULL || !wire->connect_consumed || wire->end != WIRE_LINKED || wire->ordered ||
+            wire->paused || client->connect.keep_alive_s == 0)
+            continue;
+        if (simulation->now_ms >
+            wire->input_ms + client->connect.keep_alive_s * UINT64_C(1500) + 2000)
+            trace_fail("client %u is silent since %llu ms, its keep alive is %u s, and it is still "
+                       "connected",
+                       index, (unsigned long long)wire->input_ms, client->connect.keep_alive_s);
+    }
 }
 
 static void simulation_advance(struct simulation *simulation)
@@ -181,6 +213,32 @@ static void simulation_advance(struct simulation *simulation)
         simulation->now_ms += random_between(random, 600000, 10800000);
     trace_step(simulation->step, simulation->now_ms);
     cluster_turn_due(simulation->cluster);
+    simulation_check_keep_alive(simulation);
+}
+
+static bool simulation_jams(const struct simulation *simulation)
+{
+    return simulation->step >= simulation->jam_first && simulation->step < simulation->jam_last;
+}
+
+static void simulation_use_misfit(struct simulation *simulation)
+{
+    uint32_t index = random_below(&simulation->random, simulation->misfit_count);
+
+    misfit_step(&simulation->misfits[index], simulation->cluster, &simulation->random,
+                simulation_jams(simulation));
+}
+
+/* In a jam one shard's mailboxes are not filled for long: its siblings' outboxes have to bear it.
+ */
+static void simulation_carry(struct simulation *simulation)
+{
+    uint16_t shards = cluster_shard_count(simulation->cluster);
+    uint16_t from = (uint16_t)random_below(&simulation->random, shards);
+    uint16_t to = (uint16_t)random_below(&simulation->random, shards);
+
+    if (!simulation_jams(simulation) || to != simulation->jam_shard)
+        cluster_carry(simulation->cluster, from, to, false);
 }
 
 static void simulation_step(struct simulation *simulation)
@@ -194,8 +252,7 @@ static void simulation_step(struct simulation *simulation)
     if (dice < 430) {
         cluster_turn(simulation->cluster, (uint16_t)random_below(random, shards), false);
     } else if (dice < 560) {
-        cluster_carry(simulation->cluster, (uint16_t)random_below(random, shards),
-                      (uint16_t)random_below(random, shards), false);
+        simulation_carry(simulation);
     } else if (dice < 740) {
         client_read(client, random_once_in(random, 3) ? random_between(random, 1, 40)
                                                       : random_between(random, 40, 9000));
@@ -203,8 +260,7 @@ static void simulation_step(struct simulation *simulation)
         script_act(simulation, client);
     } else if (dice < 980) {
         if (simulation->misfit_count > 0)
-            misfit_step(&simulation->misfits[random_below(random, simulation->misfit_count)],
-                        simulation->cluster, random);
+            simulation_use_misfit(simulation);
     } else {
         simulation_advance(simulation);
     }
@@ -247,9 +303,9 @@ struct simulation_result simulation_run(const struct simulation_plan *plan)
     }
     simulation_end(simulation);
     cluster_sum(simulation->cluster, &sum);
+    statistics_add(&simulation->result.statistics, &sum);
     simulation->result.messages = simulation->model.message_count;
     simulation->result.deliveries = simulation->model.deliveries;
-    simulation->result.connects = sum.connects;
 
     struct simulation_result result = simulation->result;
     cluster_destroy(simulation->cluster);

@@ -18,10 +18,10 @@ struct simulation_plan {
 };
 
 struct simulation_result {
-    uint64_t messages;
-    uint64_t deliveries;
-    uint64_t connects;
-    uint64_t drops;
+    uint64_t          messages;
+    uint64_t          deliveries;
+    struct statistics statistics; /* totals; gauges mean nothing here */
+    uint64_t          drops;
 };
 
 #define MISFITS_MAX 4U
@@ -42,6 +42,9 @@ struct simulation {
     uint32_t                 socket_size;
     uint64_t                 drops_before; /* of brokers that were restarted */
     uint64_t                 restart_step;
+    uint64_t                 jam_first; /* steps in which nothing is carried to `jam_shard` */
+    uint64_t                 jam_last;
+    uint16_t                 jam_shard;
     struct simulation_result result;
 };
 
