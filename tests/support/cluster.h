@@ -11,7 +11,7 @@
  *     cluster_let_go(&stage, 0, 1);  it is carried, and everything that follows from it
  */
 
-#include "tests/support/stage.h"
+#include "tests/support/stage_expect.h"
 
 #include <stdio.h>
 

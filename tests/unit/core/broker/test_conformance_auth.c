@@ -6,7 +6,7 @@
  * docs/conformance.md.
  */
 #include "core/broker/state.h"
-#include "tests/support/stage.h"
+#include "tests/support/stage_expect.h"
 
 static struct stage stage;
 

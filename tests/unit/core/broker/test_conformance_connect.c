@@ -5,7 +5,7 @@
  * the level of bytes. Numbers are those of MQTT 5.0; where 3.1.1 is meant, it is said. The table is
  * in docs/conformance.md.
  */
-#include "tests/support/stage.h"
+#include "tests/support/stage_expect.h"
 
 static struct stage stage;
 

@@ -4,7 +4,7 @@
  * What the standards demand of a server around PUBLISH and its acknowledgements, as receiver and as
  * sender, and of messages on their way; see docs/conformance.md.
  */
-#include "tests/support/stage.h"
+#include "tests/support/stage_expect.h"
 
 static struct stage stage;
 

@@ -2,7 +2,7 @@
 
 /* What the standards demand of a server around SUBSCRIBE and UNSUBSCRIBE; see docs/conformance.md.
  */
-#include "tests/support/stage.h"
+#include "tests/support/stage_expect.h"
 
 static struct stage stage;
 
