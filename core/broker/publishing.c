@@ -78,6 +78,8 @@ static struct slice forward_of(struct broker *broker, const struct publish *publ
 {
     if (publish->forward_size == publish->properties.size)
         return publish->properties;
+    if (publish->forward_size == 0)
+        return (struct slice){0};
     if (publish->forward_size > broker->forward_capacity) {
         broker->forward_capacity = publish->forward_size * 2;
         broker->forward = memory_need(broker->forward, broker->forward_capacity);
