@@ -37,6 +37,7 @@ struct share_subscription {
     uint8_t                    qos;
     uint8_t                    flags;  /* enum subscriber_flag */
     bool                       joined; /* the home has answered */
+    uint32_t                   asked;  /* joins on their way */
     char                       name[]; /* the whole `$share/group/filter` */
 };
 
@@ -55,7 +56,6 @@ enum session_flag {
 };
 
 struct session {
-    struct handle              self;
     uint64_t                   hash; /* name_hash of the client id */
     struct link               *link; /* NULL while offline */
     struct backlog            *backlog;

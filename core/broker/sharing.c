@@ -289,7 +289,7 @@ static struct share_request *request_create(const struct broker  *broker,
         return NULL;
     list_init(&request->link_of_joins);
     request->member.shard = broker->shard;
-    request->member.session = session->self;
+    request->member.session = pool_handle_of(session);
     request->name_size = (uint16_t)name.size;
     memcpy(request->name, name.data, name.size);
     return request;
@@ -326,11 +326,12 @@ bool sharing_join(struct broker *broker, struct session *session,
     struct share_request *request = request_create(broker, session, member->name);
     if (request == NULL)
         return false;
-    const struct share_subscription *share = need_share(broker, session, member);
+    struct share_subscription *share = need_share(broker, session, member);
     if (share == NULL) {
         free(request);
         return false;
     }
+    share->asked++;
     request->member.client = session->hash;
     request->member.subscription_id = member->subscription_id;
     request->member.qos = member->qos;
@@ -364,14 +365,14 @@ static void send_presence(struct broker *broker, const struct session *session,
     if (!share->joined)
         return; /* not joined yet: the answer will find out */
     if (share->home == broker->shard) {
-        set_presence(broker, broker->shard, share->group, session->self, online);
+        set_presence(broker, broker->shard, share->group, pool_handle_of(session), online);
         return;
     }
     broker_post(broker, share->home,
                 (struct parcel){
                     .kind = PARCEL_SHARE_PRESENCE,
                     .flags = online,
-                    .words = {pack_handle(session->self), pack_handle(share->group)},
+                    .words = {pack_handle(pool_handle_of(session)), pack_handle(share->group)},
                 });
 }
 
@@ -382,11 +383,12 @@ static void on_join_answered(struct broker *broker, struct share_request *reques
         struct share_subscription **at =
             find_share(&session->shares, slice_of(request->name, request->name_size));
         if (*at != NULL && (*at)->number == request->member.number) {
+            (*at)->asked--;
             if (request->done) {
                 (*at)->group = request->group;
                 (*at)->joined = true;
                 send_presence(broker, session, *at, session->link != NULL);
-            } else if (!(*at)->joined) {
+            } else if (!(*at)->joined && (*at)->asked == 0) {
                 forget_share(broker, session, at);
             }
         }
@@ -424,13 +426,13 @@ void sharing_settled(struct broker *broker, const struct session *session,
     if (broker->options->shared.strategy != OPTIONS_SHARED_LEAST_INFLIGHT)
         return;
     if (share->home == broker->shard) {
-        set_settled(broker, broker->shard, share->group, session->self);
+        set_settled(broker, broker->shard, share->group, pool_handle_of(session));
         return;
     }
     broker_post(broker, share->home,
                 (struct parcel){
                     .kind = PARCEL_SHARE_SETTLED,
-                    .words = {pack_handle(session->self), pack_handle(share->group)},
+                    .words = {pack_handle(pool_handle_of(session)), pack_handle(share->group)},
                 });
 }
 
@@ -444,7 +446,7 @@ static void give_back(struct broker *broker, struct session *session,
     session_let_go(broker, session, delivery);
     if (home == broker->shard) {
         struct fanout fanout = fanout_of_message(message);
-        give_to_another(broker, &fanout, group, broker->shard, session->self);
+        give_to_another(broker, &fanout, group, broker->shard, pool_handle_of(session));
         fanout_end(broker, &fanout);
         message_release(message, broker->outboxes);
         return;
@@ -453,7 +455,7 @@ static void give_back(struct broker *broker, struct session *session,
                 (struct parcel){
                     .kind = PARCEL_SHARE_RETURN,
                     .pointer = message,
-                    .words = {pack_handle(session->self), pack_handle(group)},
+                    .words = {pack_handle(pool_handle_of(session)), pack_handle(group)},
                 });
 }
 
