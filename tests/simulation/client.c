@@ -650,7 +650,8 @@ void client_unsubscribe(struct client *client, const uint8_t *names, uint32_t co
     };
     for (uint32_t index = 0; index < count; index++) {
         waiting->filters[index] = names[index];
-        model_unsubscribe_sent(client->model, client->index, names[index]);
+        waiting->versions[index] =
+            model_unsubscribe_sent(client->model, client->index, names[index]);
         slices[index] = slice_text(client->model->filters[names[index]].name);
         trace_event("client %u: UNSUBSCRIBE %s", client->index,
                     client->model->filters[names[index]].name);
@@ -972,7 +973,8 @@ static void on_suback(struct client *client, const struct frame *frame)
             model_subscribe_acked(client->model, client->index, waiting->versions[index],
                                   suback.codes[index]);
         else
-            model_unsubscribe_acked(client->model, client->index, waiting->filters[index]);
+            model_unsubscribe_acked(client->model, client->index, waiting->filters[index],
+                                    waiting->versions[index]);
     }
     waiting->used = false;
 }

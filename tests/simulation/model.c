@@ -345,7 +345,7 @@ void model_subscribe_acked(struct model *model, uint16_t index, uint32_t number,
     versions_end(model, subscriber, version->filter, number);
 }
 
-void model_unsubscribe_sent(struct model *model, uint16_t index, uint8_t filter)
+uint32_t model_unsubscribe_sent(struct model *model, uint16_t index, uint8_t filter)
 {
     struct subscriber *subscriber = &model->subscribers[index];
     int32_t            number = subscriber->latest[filter];
@@ -354,23 +354,23 @@ void model_unsubscribe_sent(struct model *model, uint16_t index, uint8_t filter)
     share_death(model, subscriber);
     if (subscriber->shares)
         model->shares[filter].left_tick = model->tick;
-    if (number < 0)
-        return;
-    subscriber->versions[number].left = true;
-    if (subscriber->versions[number].replaced_tick == 0)
-        subscriber->versions[number].replaced_tick = model->tick;
+    if (number >= 0) {
+        subscriber->versions[number].left = true;
+        if (subscriber->versions[number].replaced_tick == 0)
+            subscriber->versions[number].replaced_tick = model->tick;
+    }
+    return subscriber->version_count;
 }
 
-void model_unsubscribe_acked(struct model *model, uint16_t index, uint8_t filter)
+void model_unsubscribe_acked(struct model *model, uint16_t index, uint8_t filter, uint32_t before)
 {
     struct subscriber *subscriber = &model->subscribers[index];
 
     model->tick++;
     int32_t number = subscriber->latest[filter];
-    if (number < 0 || !subscriber->versions[number].left)
-        return;
-    versions_end(model, subscriber, filter, subscriber->version_count);
-    subscriber->latest[filter] = -1;
+    versions_end(model, subscriber, filter, before);
+    if (number >= 0 && (uint32_t)number < before)
+        subscriber->latest[filter] = -1;
 }
 
 bool model_subscription_sure(const struct model *model, uint16_t index, uint8_t filter)

@@ -146,11 +146,13 @@ void     model_connection_closing(struct model *model, uint16_t subscriber); /* 
 uint32_t model_subscribe_sent(struct model *model, uint16_t subscriber, uint8_t filter,
                               const struct subscribe_options *options, uint32_t id);
 /* What is too large for a connection is dropped and does not come with the next. */
-void     model_packet_size(struct model *model, uint16_t subscriber, uint32_t packet_size_max);
-void     model_subscribe_acked(struct model *model, uint16_t subscriber, uint32_t version,
-                               uint8_t granted);
-void     model_unsubscribe_sent(struct model *model, uint16_t subscriber, uint8_t filter);
-void     model_unsubscribe_acked(struct model *model, uint16_t subscriber, uint8_t filter);
+void model_packet_size(struct model *model, uint16_t subscriber, uint32_t packet_size_max);
+void model_subscribe_acked(struct model *model, uint16_t subscriber, uint32_t version,
+                           uint8_t granted);
+/* Returns what its answer has to be told with. */
+uint32_t model_unsubscribe_sent(struct model *model, uint16_t subscriber, uint8_t filter);
+void     model_unsubscribe_acked(struct model *model, uint16_t subscriber, uint8_t filter,
+                                 uint32_t before);
 bool     model_subscription_sure(const struct model *model, uint16_t subscriber, uint8_t filter);
 uint32_t model_subscriptions(const struct model *model, bool shared_only);
 
