@@ -13,6 +13,7 @@ ROUND_TRIP_S_MAX = 5
 # What freed memory may still be held back by allocator and sanitizer.
 GROWTH_KIB_MAX = 48 * 1024
 SETTLE_S_MAX = 20
+QUIET_S = 0.5
 
 
 class Control:
@@ -67,27 +68,34 @@ class Site:
         # An address with a session of its own: what an attack must not leak into.
         self.bystander = broker.connect("bystander")
         self.bystander.subscribe("bystander/only")
+        self.values = {}
+        self.before = None
         self.before = self.settled()
         self.before_kib = broker.resident_kib()
 
     def settled(self):
-        """Connected clients, sessions and subscriptions, once they no longer change."""
-        last, same = None, 0
-        values = {}
-        deadline = time.monotonic() + SETTLE_S_MAX
+        """Connected clients, sessions and subscriptions, once they no longer change. A value is
+        published when it changed; after the attack they are awaited to be what they were before."""
+        quiet_since = time.monotonic()
+        deadline = quiet_since + SETTLE_S_MAX
         while time.monotonic() < deadline:
-            one = self.watcher.message()
-            values[one.topic.rsplit("/", 2)[-2:][0] + "/" + one.topic.rsplit("/", 1)[-1]] = \
-                int(one.payload)
-            if len(values) == 3:
-                same = same + 1 if values == last else 0
-                last = dict(values)
-                if same >= 9 and (not hasattr(self, "before") or values == self.before):
-                    return values
-        return values
+            one = self.watcher.receive(0.1)
+            if one and one.kind == mqtt.PUBLISH:
+                if self.values.get(one.topic) != int(one.payload):
+                    quiet_since = time.monotonic()
+                self.values[one.topic] = int(one.payload)
+            elif len(self.values) == 3 and time.monotonic() > quiet_since + QUIET_S and \
+                    self.before in (None, self.values):
+                break
+        return dict(self.values)
 
     def open(self, **more):
         return self.broker.open(**more)
+
+    def accept_what_is_left(self):
+        """For attacks that may have made sessions of any name."""
+        self.before = None
+        self.before = self.settled()
 
     def send(self, data, version=5, connected=False, name=""):
         """A connection that sends `data` and waits until it is closed; returns the reason code."""
