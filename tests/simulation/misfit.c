@@ -78,7 +78,7 @@ static void misfit_write_flood(const struct misfit *misfit, struct wire *wire,
         struct publish_head head = {
             .topic = slice_text("flood/x"),
             .payload_size = random_below(random, random_once_in(random, 20) ? sizeof(payload) : 9),
-            .qos = (uint8_t)random_below(random, 2),
+            .qos = random_once_in(random, 20),
         };
         head.packet_id = (uint16_t)(head.qos == 0 ? 0 : random_between(random, 1, 3));
         uint8_t       bytes[64];
