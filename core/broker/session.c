@@ -54,7 +54,6 @@ struct session *session_create(struct broker *broker, uint64_t hash, struct slic
     struct session *session = pool_take(broker->sessions, &self);
     if (session == NULL)
         return NULL;
-    session->self = self;
     session->hash = hash;
     alarm_init(&session->expiry, ALARM_SESSION_EXPIRY);
     if (!store_client_id(session, client_id))
@@ -156,7 +155,7 @@ void session_end(struct broker *broker, struct session *session)
     free(session->subscriptions);
     broker->statistics.sessions--;
     broker->statistics.sessions_offline--;
-    pool_give(broker->sessions, session->self);
+    pool_give(broker->sessions, pool_handle_of(session));
 }
 
 void session_detach(struct broker *broker, struct session *session)
@@ -274,6 +273,8 @@ static bool make_room(struct broker *broker, struct session *session, uint64_t s
     const struct options_limits *limits = &broker->options->limits;
     struct backlog              *backlog = session->backlog;
 
+    if (limits->queue_bytes_max != 0 && size > limits->queue_bytes_max)
+        return false; /* whatever goes to make room */
     while (backlog->count > 0 &&
            ((limits->queue_messages_max != 0 && backlog->count >= limits->queue_messages_max) ||
             (limits->queue_bytes_max != 0 && backlog->bytes + size > limits->queue_bytes_max))) {
@@ -295,7 +296,7 @@ static bool make_room(struct broker *broker, struct session *session, uint64_t s
         broker->statistics.queued_bytes -= before - backlog->bytes;
         drop(broker, session, &oldest, DROP_QUEUE_FULL);
     }
-    return limits->queue_bytes_max == 0 || size <= limits->queue_bytes_max;
+    return true;
 }
 
 bool session_accept(struct broker *broker, struct session *session, struct delivery delivery)
