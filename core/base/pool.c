@@ -6,16 +6,23 @@
 #include <string.h>
 
 /*
- * Slabs of 256 slots. A slot is a head and the object; the generation is odd while the object is
- * alive, even while free, so that handles of a free slot match nothing. Free slots are reused last
- * in, first out (warm memory first).
+ * A slot is its handle and the object; the generation is odd while the object is alive, even while
+ * free, so that handles of a free slot match nothing. Free slots are reused last in, first out
+ * (warm memory first).
+ *
+ * Slabs are whole pages: 512 slots of a multiple of 8 bytes. Asking for the alignment keeps the
+ * allocator from adding a page of its own, and pages of a slab not used yet take no memory.
  */
-#define SLAB_SLOTS 256U
+#define SLAB_SLOTS 512U
+#define SLAB_ALIGN 4096U
+#define SLOT_ALIGN 8U
 #define NO_SLOT    UINT32_MAX
 
+_Static_assert((SLAB_SLOTS * SLOT_ALIGN) % SLAB_ALIGN == 0, "slabs are whole pages");
+
 struct slot {
-    uint32_t generation;
-    uint32_t next_free;
+    struct handle head; /* while free, `slot` says which is free next */
+    char          object[];
 };
 
 struct pool {
@@ -28,23 +35,15 @@ struct pool {
     uint32_t free_first;
 };
 
-#define SLOT_HEAD 16U /* keeps objects aligned as malloc would */
-_Static_assert(sizeof(struct slot) <= SLOT_HEAD, "the head holds a slot");
-
 static struct slot *slot_at(const struct pool *pool, uint32_t slot)
 {
     char *slab = pool->slabs[slot / SLAB_SLOTS];
     return (struct slot *)(void *)(slab + (size_t)(slot % SLAB_SLOTS) * pool->slot_size);
 }
 
-static void *slot_object(struct slot *slot)
-{
-    return (char *)slot + SLOT_HEAD;
-}
-
 static bool alive(const struct slot *slot)
 {
-    return (slot->generation & 1) != 0;
+    return (slot->head.generation & 1) != 0;
 }
 
 struct pool *pool_create(size_t object_size, uint32_t capacity)
@@ -59,7 +58,8 @@ struct pool *pool_create(size_t object_size, uint32_t capacity)
         return NULL;
     }
     pool->object_size = object_size;
-    pool->slot_size = (SLOT_HEAD + object_size + 15) / 16 * 16;
+    pool->slot_size =
+        (sizeof(struct slot) + object_size + SLOT_ALIGN - 1) / SLOT_ALIGN * SLOT_ALIGN;
     pool->capacity = capacity;
     pool->free_first = NO_SLOT;
     return pool;
@@ -80,7 +80,7 @@ static uint32_t slot_take(struct pool *pool)
 {
     if (pool->free_first != NO_SLOT) {
         uint32_t slot = pool->free_first;
-        pool->free_first = slot_at(pool, slot)->next_free;
+        pool->free_first = slot_at(pool, slot)->head.slot;
         return slot;
     }
     if (pool->used == pool->capacity)
@@ -88,11 +88,11 @@ static uint32_t slot_take(struct pool *pool)
 
     char **slab = &pool->slabs[pool->used / SLAB_SLOTS];
     if (*slab == NULL) {
-        *slab = malloc(SLAB_SLOTS * pool->slot_size);
+        *slab = aligned_alloc(SLAB_ALIGN, SLAB_SLOTS * pool->slot_size);
         if (*slab == NULL)
             return NO_SLOT;
     }
-    slot_at(pool, pool->used)->generation = 0;
+    slot_at(pool, pool->used)->head.generation = 0;
     return pool->used++;
 }
 
@@ -104,18 +104,18 @@ void *pool_take(struct pool *pool, struct handle *handle)
         return NULL;
     }
     struct slot *slot = slot_at(pool, number);
-    slot->generation++;
+    slot->head = (struct handle){.slot = number, .generation = slot->head.generation + 1};
     pool->count++;
-    *handle = (struct handle){.slot = number, .generation = slot->generation};
-    return memset(slot_object(slot), 0, pool->object_size);
+    *handle = slot->head;
+    return memset(slot->object, 0, pool->object_size);
 }
 
 void pool_give(struct pool *pool, struct handle handle)
 {
     assert(pool_get(pool, handle) != NULL);
     struct slot *slot = slot_at(pool, handle.slot);
-    slot->generation++;
-    slot->next_free = pool->free_first;
+    slot->head.generation++;
+    slot->head.slot = pool->free_first;
     pool->free_first = handle.slot;
     pool->count--;
 }
@@ -125,7 +125,7 @@ void *pool_get(const struct pool *pool, struct handle handle)
     if (handle.slot >= pool->used)
         return NULL;
     struct slot *slot = slot_at(pool, handle.slot);
-    return alive(slot) && slot->generation == handle.generation ? slot_object(slot) : NULL;
+    return alive(slot) && slot->head.generation == handle.generation ? slot->object : NULL;
 }
 
 void *pool_at(const struct pool *pool, uint32_t number)
@@ -133,7 +133,7 @@ void *pool_at(const struct pool *pool, uint32_t number)
     if (number >= pool->used)
         return NULL;
     struct slot *slot = slot_at(pool, number);
-    return alive(slot) ? slot_object(slot) : NULL;
+    return alive(slot) ? slot->object : NULL;
 }
 
 uint32_t pool_count(const struct pool *pool)

@@ -4,7 +4,7 @@
 /*
  * Fixed-size objects by number. Objects live in slabs that never move and are made when first
  * needed; a free slot keeps its generation, so a handle {slot, generation} of something gone is
- * detected and never dereferenced. Single-threaded.
+ * detected and never dereferenced. Objects are aligned to 8 bytes. Single-threaded.
  */
 
 #include <stdbool.h>
@@ -30,6 +30,12 @@ void         pool_destroy(struct pool *pool); /* objects still alive go with it 
 /* A zeroed object, or NULL when full or out of memory. */
 void *pool_take(struct pool *pool, struct handle *handle);
 void  pool_give(struct pool *pool, struct handle handle); /* asserts that the handle is alive */
+
+/* The handle of an object alive: it stands in front of it, so objects need not keep their own. */
+static inline struct handle pool_handle_of(const void *object)
+{
+    return ((const struct handle *)object)[-1];
+}
 
 /* The object, or NULL when the handle is stale. */
 void *pool_get(const struct pool *pool, struct handle handle);

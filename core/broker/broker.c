@@ -196,7 +196,7 @@ static void relieve(struct broker *broker)
         link->flags &= (uint8_t)~LINK_PAUSED;
         link->heard_ms = broker->now_ms;
         if (link->phase != LINK_OVER)
-            effects_order(&broker->effects, ORDER_RESUME, link->self, 0);
+            effects_order(&broker->effects, ORDER_RESUME, pool_handle_of(link), 0);
     }
     broker->paused_count = 0;
 }
@@ -246,7 +246,6 @@ bool broker_accept(struct broker *broker, const struct link_origin *origin, stru
     struct link *link = pool_take(broker->links, handle);
     if (link == NULL)
         return false;
-    link->self = *handle;
     link->phase = LINK_GREETING;
     link->refuse = (uint8_t)origin->refuse;
     link->listener = (uint8_t)origin->listener;

@@ -20,7 +20,7 @@ static void order_end(struct broker *broker, struct link *link, enum order_kind 
         broker->statistics.greeting--;
     link->phase = LINK_OVER;
     timer_wheel_disarm(broker->wheel, &link->alarm);
-    effects_order(&broker->effects, kind, link->self, 0);
+    effects_order(&broker->effects, kind, pool_handle_of(link), 0);
 }
 
 void link_dirty(struct broker *broker, struct link *link)
@@ -28,7 +28,7 @@ void link_dirty(struct broker *broker, struct link *link)
     if ((link->flags & LINK_DIRTY) != 0)
         return;
     link->flags |= LINK_DIRTY;
-    effects_flush(&broker->effects, link->self);
+    effects_flush(&broker->effects, pool_handle_of(link));
 }
 
 uint8_t *link_reserve(struct broker *broker, struct link *link, uint32_t size)
@@ -131,7 +131,7 @@ void link_hand_over(struct broker *broker, struct link *link, uint16_t target)
     link->phase = LINK_OVER;
     link->flags |= LINK_HANDED_OVER;
     timer_wheel_disarm(broker->wheel, &link->alarm);
-    effects_order(&broker->effects, ORDER_HANDOVER, link->self, target);
+    effects_order(&broker->effects, ORDER_HANDOVER, pool_handle_of(link), target);
 }
 
 void link_abort(struct broker *broker, struct link *link)
@@ -147,7 +147,7 @@ void link_abort(struct broker *broker, struct link *link)
         broker->aborted =
             memory_need(broker->aborted, broker->aborted_capacity * sizeof(*broker->aborted));
     }
-    broker->aborted[broker->aborted_count++] = link->self;
+    broker->aborted[broker->aborted_count++] = pool_handle_of(link);
 }
 
 void link_detach_aborted(struct broker *broker)
@@ -189,17 +189,17 @@ void link_pause(struct broker *broker, struct link *link)
         broker->paused =
             memory_need(broker->paused, broker->paused_capacity * sizeof(*broker->paused));
     }
-    broker->paused[broker->paused_count++] = link->self;
+    broker->paused[broker->paused_count++] = pool_handle_of(link);
     link->flags |= LINK_PAUSED;
     broker->statistics.reads_paused++;
-    effects_order(&broker->effects, ORDER_PAUSE, link->self, 0);
+    effects_order(&broker->effects, ORDER_PAUSE, pool_handle_of(link), 0);
 }
 
 const char *link_name(const struct broker *broker, const struct link *link)
 {
     static _Thread_local char name[96];
     if (link->session == NULL) {
-        (void)snprintf(name, sizeof(name), "(connection %u of shard %u)", link->self.slot,
+        (void)snprintf(name, sizeof(name), "(connection %u of shard %u)", pool_handle_of(link).slot,
                        broker->shard);
         return name;
     }

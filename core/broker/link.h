@@ -41,7 +41,6 @@ struct link_extra {
 };
 
 struct link {
-    struct handle      self;
     struct session    *session; /* while LINK_RUNNING */
     struct outflow    *outflow; /* while something waits to be sent */
     struct link_extra *extra;

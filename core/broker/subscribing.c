@@ -152,8 +152,8 @@ static struct subscribe_wait *wait_create(struct broker *broker, const struct li
     if (wait == NULL)
         return NULL;
     list_append(&broker->waits, &wait->link_of_waits);
-    wait->session = link->session->self;
-    wait->link = link->self;
+    wait->session = pool_handle_of(link->session);
+    wait->link = pool_handle_of(link);
     wait->version = link->version;
     wait->packet_id = subscribe->packet_id;
     wait->subscription_id = subscribe->subscription_id;
@@ -198,7 +198,7 @@ static void ask_retained(struct broker *broker, struct session *session,
         if (!wait->entries[at].sends_retained || wait->entries[at].code >= 0x80)
             continue;
         struct retain_ask ask = {
-            .session = session->self,
+            .session = pool_handle_of(session),
             .filter = entry.filter,
             .qos = wait->entries[at].code,
             .subscription_id = wait->subscription_id,

@@ -22,7 +22,8 @@ Test(pool, gives_zeroed_objects_until_it_is_full)
     for (uint32_t at = 0; at < CAPACITY; at++) {
         struct object *object = pool_take(pool, &handles[at]);
         cr_assert_not_null(object);
-        cr_assert_eq((uintptr_t)object % 16, 0);
+        cr_assert_eq((uintptr_t)object % 8, 0);
+        cr_assert(handle_equal(pool_handle_of(object), handles[at]));
         cr_assert_eq(object->number, 0);
         object->number = at + 1;
     }
@@ -89,6 +90,7 @@ Test(pool, agrees_with_a_plain_array_while_objects_come_and_go)
             cr_assert_null(pool_get(pool, handles[at]));
             struct object *object = pool_take(pool, &handles[at]);
             object->number = at;
+            cr_assert(handle_equal(pool_handle_of(object), handles[at]));
             count++;
         }
         alive[at] = !alive[at];
