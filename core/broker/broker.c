@@ -6,6 +6,7 @@
 #include "core/broker/input.h"
 #include "core/broker/message.h"
 #include "core/broker/retaining.h"
+#include "core/broker/routes.h"
 #include "core/broker/sharing.h"
 #include "core/broker/state.h"
 #include "core/broker/subscribing.h"
@@ -115,11 +116,12 @@ struct broker *broker_create(const struct broker_place *place, uint64_t now_ms)
         sessions_max != 0 && sessions_max < SESSIONS_MAX ? (uint32_t)sessions_max : SESSIONS_MAX);
     broker->share_groups = pool_create(sizeof(struct sharing_group), SHARE_GROUPS_MAX);
     broker->index = topic_index_create(place->secret, options->limits.filter_shapes_max);
+    broker->routes = routes_create();
     broker->wheel = timer_wheel_create(now_ms);
     broker->retained = retained_create(place->secret, &limits, broker->outboxes);
     if (broker->outboxes == NULL || broker->links == NULL || broker->sessions == NULL ||
-        broker->share_groups == NULL || broker->index == NULL || broker->wheel == NULL ||
-        broker->retained == NULL || !sys_publisher_open(broker)) {
+        broker->share_groups == NULL || broker->index == NULL || broker->routes == NULL ||
+        broker->wheel == NULL || broker->retained == NULL || !sys_publisher_open(broker)) {
         broker_destroy(broker);
         return NULL;
     }
@@ -163,6 +165,7 @@ void broker_destroy(struct broker *broker)
     retained_destroy(broker->retained);
     timer_wheel_destroy(broker->wheel);
     topic_index_destroy(broker->index);
+    routes_destroy(broker->routes);
     pool_destroy(broker->share_groups);
     pool_destroy(broker->sessions);
     pool_destroy(broker->links);
@@ -337,10 +340,8 @@ void broker_forget(struct broker *broker, struct handle handle)
 
 static void on_publish_parcel(struct broker *broker, const struct parcel *parcel)
 {
-    struct fanout       fanout = fanout_of_parcel(parcel);
-    struct topic_hashes hashes;
-    topic_hashes_compute(broker->secret, fanout.topic, &hashes);
-    fanout_local(broker, &fanout, &hashes);
+    struct fanout fanout = fanout_of_parcel(parcel);
+    fanout_local(broker, &fanout);
     fanout_end(broker, &fanout);
 }
 

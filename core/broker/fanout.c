@@ -4,6 +4,7 @@
 #include "core/base/memory.h"
 #include "core/broker/aliases.h"
 #include "core/broker/retaining.h"
+#include "core/broker/routes.h"
 #include "core/broker/sharing.h"
 #include "core/broker/state.h"
 #include "proto/publish.h"
@@ -75,6 +76,7 @@ struct fanout fanout_of_parcel(const struct parcel *parcel)
     struct fanout fanout = fanout_views(parcel->pointer);
     fanout.origin = parcel->pointer;
     fanout.origin_owner = parcel->from;
+    fanout.route_hint = fanout.publisher;
     return fanout;
 }
 
@@ -434,8 +436,8 @@ static const uint32_t *match_identifiers(struct broker *broker, const struct mat
  * Several filters match: a session that stands at more than one gets the message once, at the
  * highest QoS, with all identifiers (MQTT-3.3.4-2, -3).
  */
-static void deliver_merged(struct broker *broker, struct fanout *fanout, struct filter_node **nodes,
-                           uint32_t count)
+static void deliver_merged(struct broker *broker, struct fanout *fanout,
+                           struct filter_node *const *nodes, uint32_t count)
 {
     if (++broker->match_epoch == 0)
         broker->match_epoch = 1; /* new sessions begin with 0 */
@@ -454,35 +456,34 @@ static void deliver_merged(struct broker *broker, struct fanout *fanout, struct 
     }
 }
 
-void fanout_local(struct broker *broker, struct fanout *fanout, const struct topic_hashes *hashes)
+static void deliver(struct broker *broker, struct fanout *fanout, const struct route *route)
 {
-    uint32_t             count = 0;
-    struct filter_node **nodes = topic_index_match(broker->index, fanout->topic, hashes, &count);
-    if (count == 0) {
-        if (fanout->origin != NULL)
-            broker->statistics.parcels_false_positive++;
-        return;
-    }
-
     uint32_t plain = 0;
-    for (uint32_t at = 0; at < count; at++) {
-        plain += nodes[at]->subscriber_count > 0;
-        if (nodes[at]->shares != NULL)
-            sharing_deliver(broker, fanout, nodes[at]);
+    for (uint32_t at = 0; at < route->count; at++) {
+        plain += route->nodes[at]->subscriber_count > 0;
+        if (route->nodes[at]->shares != NULL)
+            sharing_deliver(broker, fanout, route->nodes[at]);
     }
-    if (plain == 1 && count == 1) {
-        fanout->shares_frames = nodes[0]->subscriber_count >= SHARED_FRAME_RECEIVERS_MIN;
-        deliver_node(broker, fanout, nodes[0]);
+    if (plain == 1 && route->count == 1) {
+        fanout->shares_frames = route->nodes[0]->subscriber_count >= SHARED_FRAME_RECEIVERS_MIN;
+        deliver_node(broker, fanout, route->nodes[0]);
     } else if (plain > 0) {
-        deliver_merged(broker, fanout, nodes, count);
+        deliver_merged(broker, fanout, route->nodes, route->count);
     }
 }
 
-/* One parcel to every other shard that may have a subscriber. */
-static void spread(struct broker *broker, struct fanout *fanout, const struct topic_hashes *hashes,
-                   struct shard_set *interested)
+void fanout_local(struct broker *broker, struct fanout *fanout)
 {
-    interest_match(broker->interest, hashes, interested);
+    struct route route;
+    route_of(broker, fanout->topic, fanout->route_hint, false, &route);
+    if (route.count == 0 && fanout->origin != NULL)
+        broker->statistics.parcels_false_positive++;
+    deliver(broker, fanout, &route);
+}
+
+/* One parcel to every other shard that may have a subscriber. */
+static void spread(struct broker *broker, struct fanout *fanout, const struct shard_set *interested)
+{
     for (uint32_t word = 0; word < SHARDS_MAX / 64; word++) {
         for (uint64_t rest = interested->words[word]; rest != 0; rest &= rest - 1) {
             uint16_t target = (uint16_t)(word * 64 + (uint32_t)__builtin_ctzll(rest));
@@ -503,14 +504,10 @@ static void spread(struct broker *broker, struct fanout *fanout, const struct to
 
 void fanout_everywhere(struct broker *broker, struct fanout *fanout)
 {
-    struct topic_hashes hashes;
-    topic_hashes_compute(broker->secret, fanout->topic, &hashes);
-
-    /* `$SYS` and friends are the broker's own; the set is for the retained message's home. */
-    struct shard_set interested = {0};
-    if (broker->shard_count > 1)
-        spread(broker, fanout, &hashes, &interested);
+    struct route route;
+    route_of(broker, fanout->topic, fanout->route_hint, true, &route);
+    spread(broker, fanout, &route.interested);
     if (fanout->retain)
-        retaining_store(broker, fanout, &interested);
-    fanout_local(broker, fanout, &hashes);
+        retaining_store(broker, fanout, &route.interested);
+    deliver(broker, fanout, &route);
 }

@@ -28,8 +28,9 @@ struct fanout {
     struct slice    payload;
     uint64_t        publisher; /* name_hash of its client id; 0: the broker */
     uint64_t        expires_ms;
-    struct message *message; /* one reference of ours, once somebody needs it */
-    struct message *origin;  /* another shard's message, whose reference we were given */
+    uint64_t        route_hint; /* who publishes: the same number each time (routes.h) */
+    struct message *message;    /* one reference of ours, once somebody needs it */
+    struct message *origin;     /* another shard's message, whose reference we were given */
     uint16_t        publisher_shard;
     uint16_t        origin_owner; /* the shard that gave it */
     uint8_t         qos;
@@ -52,11 +53,9 @@ struct fanout fanout_of_message(struct message *message);
 struct fanout fanout_of_parcel(const struct parcel *parcel);
 
 /* To all subscribers of this shard whose filters match, share groups included. */
-void fanout_local(struct broker *broker, struct fanout *fanout, const struct topic_hashes *hashes);
+void fanout_local(struct broker *broker, struct fanout *fanout);
 
-/*
- * To everybody: retained store, other shards, this shard. `hashes` of the topic are computed here.
- */
+/* To everybody: other shards, the retained store, this shard. */
 void fanout_everywhere(struct broker *broker, struct fanout *fanout);
 
 /* To one session, with what its subscription asked for. */

@@ -93,8 +93,6 @@ static void check_incomplete(struct broker *broker, struct link *link, const str
 struct input_result input_take(struct broker *broker, struct link *link, struct slice bytes)
 {
     struct input_result result = {0};
-    link->heard_ms = broker->now_ms;
-
     while (link->phase != LINK_OVER && (link->flags & LINK_PAUSED) == 0) {
         struct slice rest = slice_of(bytes.data + result.consumed, bytes.size - result.consumed);
         struct frame frame;
@@ -112,6 +110,8 @@ struct input_result input_take(struct broker *broker, struct link *link, struct 
             violated(broker, link, MQTT_PACKET_TOO_LARGE, frame.type);
             break;
         }
+        /* Whole packets count, not bytes: half a packet, dripped, keeps nobody alive. */
+        link->heard_ms = broker->now_ms;
         broker->statistics.packets_in++;
         if (!handle(broker, link, &frame))
             return result; /* handed over: the CONNECT goes along */

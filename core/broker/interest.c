@@ -54,6 +54,7 @@ struct interest_table {
     uint16_t            shard_count;
     bool                wide; /* a word for each shard */
     atomic_uint         overflow_total;
+    atomic_ullong       version;
     atomic_uint         overflow_counts[SHARDS_MAX];
     struct segment      segments[];
 };
@@ -601,7 +602,7 @@ static bool word_add(const struct interest_table *table, struct segment *segment
     return true;
 }
 
-bool interest_add(struct interest_table *table, const struct interest_key *key, uint16_t shard)
+static bool add(struct interest_table *table, const struct interest_key *key, uint16_t shard)
 {
     struct segment *segment = &table->segments[key->home];
     assert(shard < table->shard_count && key->home < table->shard_count);
@@ -632,7 +633,25 @@ bool interest_add(struct interest_table *table, const struct interest_key *key, 
     return false;
 }
 
-void interest_remove(struct interest_table *table, const struct interest_key *key, uint16_t shard)
+/* Homes write side by side; the release pairs with the acquire of interest_version_of. */
+static void version_up(struct interest_table *table)
+{
+    atomic_fetch_add_explicit(&table->version, 1, memory_order_release);
+}
+
+uint64_t interest_version_of(const struct interest_table *table)
+{
+    return atomic_load_explicit(&table->version, memory_order_acquire);
+}
+
+bool interest_add(struct interest_table *table, const struct interest_key *key, uint16_t shard)
+{
+    bool done = add(table, key, shard);
+    version_up(table);
+    return done;
+}
+
+static void remove_key(struct interest_table *table, const struct interest_key *key, uint16_t shard)
 {
     struct segment *segment = &table->segments[key->home];
     assert(shard < table->shard_count && key->home < table->shard_count);
@@ -648,6 +667,12 @@ void interest_remove(struct interest_table *table, const struct interest_key *ke
     shape_writer_remove(&segment->shapes, shape_of_key(key), key->bucket);
     if (segment->shapes.count == 0)
         segment_end(segment);
+}
+
+void interest_remove(struct interest_table *table, const struct interest_key *key, uint16_t shard)
+{
+    remove_key(table, key, shard);
+    version_up(table);
 }
 
 /* A line to be compared, asked for and not yet looked at. */

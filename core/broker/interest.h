@@ -104,5 +104,11 @@ struct interest_garbage *interest_take_garbage(struct interest_table *table, uin
 void                     interest_free_garbage(struct interest_garbage *garbage);
 
 /* Words in use and overflow filters: with more than 16 shards a filter counts once a shard. */
+/*
+ * Another number once a change is visible to all. Who reads it, then matches, and later finds it
+ * the same, has missed nothing that was announced before he looked.
+ */
+uint64_t interest_version_of(const struct interest_table *table);
+
 uint64_t interest_filters(const struct interest_table *table);
 size_t   interest_bytes(const struct interest_table *table);

@@ -92,7 +92,7 @@ static void send_after(struct broker *broker, struct fanout *fanout, const struc
         if (!shard_set_has(&interested, shard))
             continue;
         if (shard == broker->shard)
-            fanout_local(broker, fanout, &hashes);
+            fanout_local(broker, fanout);
         else if (fanout_message(broker, fanout) != NULL)
             broker_post(broker, shard,
                         (struct parcel){.kind = PARCEL_PUBLISH,

@@ -46,6 +46,7 @@ struct broker {
     struct pool        *share_groups; /* struct sharing_group: those at home here */
     struct map          sessions_by_id;
     struct topic_index *index;
+    struct routes      *routes;
     struct outflow_pool outflows;
     struct timer_wheel *wheel;
     struct effects      effects;

@@ -33,6 +33,7 @@ struct topic_index {
     struct map           overflow_shapes;
     uint32_t             shapes_max;
     size_t               node_bytes;
+    uint64_t             version;
     struct filter_node **scratch; /* TOPIC_BATCH_MAX rows */
     size_t               scratch_row;
 };
@@ -304,6 +305,7 @@ struct filter_node *topic_index_insert(struct topic_index *index, struct slice f
         return NULL;
     }
     index->node_bytes += node_bytes(node);
+    index->version++;
     return node;
 }
 
@@ -315,6 +317,7 @@ void topic_index_remove(struct topic_index *index, struct filter_node *node)
     map_remove(&index->nodes, key_spread(node->key), node);
     displace(index, &hashes, node);
     index->node_bytes -= node_bytes(node);
+    index->version++;
     free(node);
 }
 
@@ -469,4 +472,9 @@ size_t topic_index_bytes(const struct topic_index *index)
            map_bytes(&index->overflow.edges) + map_bytes(&index->overflow_shapes) +
            map_count(&index->overflow_shapes) * sizeof(struct overflow_shape) +
            index->scratch_row * TOPIC_BATCH_MAX * sizeof(struct filter_node *);
+}
+
+uint64_t topic_index_version(const struct topic_index *index)
+{
+    return index->version;
 }

@@ -102,6 +102,9 @@ void topic_index_match_batch(struct topic_index *index, uint32_t topic_count,
 /* Walks all nodes in no order; `*cursor` starts at 0. NULL at the end. No change while walking. */
 struct filter_node *topic_index_walk(const struct topic_index *index, uint64_t *cursor);
 
+/* Another number after each insertion or removal: what was matched before may have changed. */
+uint64_t topic_index_version(const struct topic_index *index);
+
 uint64_t topic_index_filters(const struct topic_index *index);
 uint32_t topic_index_shapes(const struct topic_index *index);
 size_t   topic_index_bytes(const struct topic_index *index); /* memory held */
