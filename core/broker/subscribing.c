@@ -469,7 +469,7 @@ enum mqtt_reason subscribing_on_unsubscribe(struct broker *broker, struct link *
     while (unsubscribe_next(&unsubscribe, &filter)) {
         codes[count] = count < broker->options->limits.filters_per_packet_max
                            ? (uint8_t)unsubscribe_one(broker, link->session, filter)
-                           : MQTT_QUOTA_EXCEEDED;
+                           : MQTT_IMPLEMENTATION_ERROR; /* UNSUBACK has no quota */
         count++;
     }
     if (link->session->subscription_count == 0)
