@@ -156,6 +156,7 @@ void model_fini(struct model *model)
     for (uint32_t index = 0; index < model->subscriber_count; index++) {
         free(model->subscribers[index].versions);
         free(model->subscribers[index].copies);
+        free(model->subscribers[index].replays);
         free(model->subscribers[index].sequences);
     }
     for (uint32_t filter = 0; filter < model->filter_count; filter++)
@@ -252,6 +253,8 @@ void model_session_begin(struct model *model, uint16_t index)
     memset(subscriber->latest, -1, sizeof(subscriber->latest));
     if (subscriber->copies_capacity > 0)
         memset(subscriber->copies, 0, subscriber->copies_capacity);
+    if (subscriber->replays_capacity > 0)
+        memset(subscriber->replays, 0, subscriber->replays_capacity);
     memset(subscriber->sequences, 0, sequences_count(model) * sizeof(uint32_t));
 }
 
@@ -298,6 +301,9 @@ uint32_t model_subscribe_sent(struct model *model, uint16_t index, uint8_t filte
     }
     uint32_t number = subscriber->version_count++;
     int32_t  old = subscriber->latest[filter];
+    bool     stood =
+        old >= 0 && subscriber->versions[old].acked_tick != 0 && !subscriber->versions[old].left;
+    bool replays = options->retain_handling == 0 || (options->retain_handling == 1 && !stood);
     model->tick++;
     if (old >= 0) {
         subscriber->versions[old].next = (int32_t)number;
@@ -307,6 +313,7 @@ uint32_t model_subscribe_sent(struct model *model, uint16_t index, uint8_t filte
     subscriber->versions[number] = (struct version){
         .options = *options,
         .filter = filter,
+        .replays = replays && !model->filters[filter].shared,
         .id = id,
         .sent_tick = model->tick,
         .next = -1,
@@ -404,7 +411,7 @@ static uint8_t lower(uint8_t a, uint8_t b)
 struct claim {
     bool     any;          /* some version may stand behind a delivery */
     bool     as_published; /* one of them keeps the retain bit */
-    bool     replays;      /* one of them may ask for retained messages */
+    bool     keeps_bit;    /* and one that does stood when the message was sent */
     bool     stands;       /* one of them stood when the message was sent */
     uint8_t  qos_max;
     uint8_t  qos_min; /* that a version which certainly stands demands */
@@ -439,11 +446,10 @@ static struct claim claim_of(const struct model *model, const struct subscriber 
         uint8_t qos = lower(version->options.qos, message->qos);
         claim.any = true;
         claim.as_published |= version->options.retain_as_published;
-        claim.replays |=
-            version->options.retain_handling < 2 && !model->filters[version->filter].shared;
         if (qos > claim.qos_max)
             claim.qos_max = qos;
         claim.stands |= version_stands(version, message);
+        claim.keeps_bit |= version_stands(version, message) && version->options.retain_as_published;
         if (version_stands(version, message) &&
             lower(version->granted, message->qos) > claim.qos_min)
             claim.qos_min = lower(version->granted, message->qos);
@@ -452,19 +458,20 @@ static struct claim claim_of(const struct model *model, const struct subscriber 
 }
 
 /*
- * A retained message that is replayed to a new subscription did not match when it was published,
- * and a No Local subscription of its publisher gets it, too.
+ * How often a retained message may be replayed: once for each SUBSCRIBE that asks for it. A
+ * replayed message did not match when it was published, and a No Local subscription of its
+ * publisher gets it, too.
  */
-static bool replay_possible(const struct model *model, const struct subscriber *subscriber,
-                            const struct message_record *message)
+static uint32_t replays_possible(const struct model *model, const struct subscriber *subscriber,
+                                 const struct message_record *message)
 {
+    uint32_t count = 0;
+
     for (uint32_t number = 0; number < subscriber->version_count; number++) {
         const struct version *version = &subscriber->versions[number];
-        if (model->filters[version->filter].matches[message->topic] &&
-            !model->filters[version->filter].shared && version->options.retain_handling < 2)
-            return true;
+        count += version->replays && model->filters[version->filter].matches[message->topic];
     }
-    return false;
+    return count;
 }
 
 static void check_ids(const struct model *model, const struct subscriber *subscriber,
@@ -585,6 +592,19 @@ static void check_shared_copies(struct model *model, const struct subscriber *su
                    model->filters[subscriber->share_filter].name);
 }
 
+static void check_replays(const struct model *model, struct subscriber *subscriber,
+                          const struct message_record *message, uint32_t number)
+{
+    uint32_t possible = replays_possible(model, subscriber, message);
+
+    copies_reserve(&subscriber->replays, &subscriber->replays_capacity, number);
+    if (subscriber->replays[number] < COPIES_MANY)
+        subscriber->replays[number]++;
+    if (subscriber->replays[number] > possible && possible < COPIES_MANY)
+        trace_fail("client %u got the retained message %u %u times for %u subscriptions",
+                   subscriber->index, number, subscriber->replays[number], possible);
+}
+
 /*
  * A first copy may have been dropped where limits are tight, or have expired. And a retained
  * message that was published while the subscription came into being may take the way over its
@@ -612,7 +632,8 @@ uint32_t model_delivered(struct model *model, uint16_t index, const struct deliv
     struct message_record *message = &model->messages[number];
     const char            *topic = model->topics[message->topic].name;
     struct claim           claim = claim_of(model, subscriber, message);
-    bool replay = publish->retain && message->retain && replay_possible(model, subscriber, message);
+    bool                   replay =
+        publish->retain && message->retain && replays_possible(model, subscriber, message) > 0;
 
     if (!slice_equal(publish->topic, slice_text(topic)))
         trace_fail("client %u got message %u of %s on %.*s", index, number, topic,
@@ -623,6 +644,9 @@ uint32_t model_delivered(struct model *model, uint16_t index, const struct deliv
         trace_fail("client %u got message %u retained; it was not", index, number);
     if (publish->retain && !replay && !claim.as_published)
         trace_fail("client %u got message %u with the retain bit and never asked for it", index,
+                   number);
+    if (!publish->retain && message->retain && claim.keeps_bit)
+        trace_fail("client %u got message %u without the retain bit it asked to keep", index,
                    number);
     if (message->cancelled_tick != 0)
         trace_fail("client %u got the will %u of client %u, which disconnected normally", index,
@@ -641,6 +665,8 @@ uint32_t model_delivered(struct model *model, uint16_t index, const struct deliv
     copies_reserve(&subscriber->copies, &subscriber->copies_capacity, number);
     if (subscriber->copies[number] < COPIES_MANY)
         subscriber->copies[number]++;
+    if (publish->retain && !claim.as_published)
+        check_replays(model, subscriber, message, number);
     if (publish->retain && !subscriber->shares)
         return number; /* may be a replay: any number of them is right */
     bool once = message->qos != 1;

@@ -71,8 +71,9 @@ struct version {
     struct subscribe_options options;
     uint8_t                  filter;
     uint8_t                  granted;
-    bool                     left; /* UNSUBSCRIBE sent */
-    uint32_t                 id;   /* subscription identifier, 0 none */
+    bool                     left;    /* UNSUBSCRIBE sent */
+    bool                     replays; /* its SUBSCRIBE may be answered with retained messages */
+    uint32_t                 id;      /* subscription identifier, 0 none */
     uint64_t                 sent_tick;
     uint64_t                 acked_tick;
     uint64_t                 replaced_tick; /* the next SUBSCRIBE or UNSUBSCRIBE was sent */
@@ -90,6 +91,8 @@ struct subscriber {
     uint32_t        version_capacity;
     int32_t         latest[FILTERS_MAX]; /* index of a version, -1 */
     uint8_t        *copies;              /* by message */
+    uint8_t        *replays;             /* by message: how often it came as a retained one */
+    uint32_t        replays_capacity;
     uint32_t        copies_capacity;
     uint32_t       *sequences;       /* [publisher][topic][published qos][effective qos] */
     uint64_t        connected_tick;  /* CONNACK of the present connection, 0: none */
