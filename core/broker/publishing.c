@@ -48,7 +48,7 @@ static enum mqtt_reason check_message(const struct broker *broker, const struct 
     if (publish->topic.data[0] == '$' && is_sys(publish->topic))
         return MQTT_NOT_AUTHORIZED;
     if (publish->topic.size > options->limits.topic_size_max ||
-        (publish->topic.size > options->limits.topic_levels_max &&
+        (publish->topic.size >= options->limits.topic_levels_max && /* else too short for it */
          topic_levels(publish->topic) > options->limits.topic_levels_max))
         return MQTT_TOPIC_NAME_INVALID;
     if (publish->user_property_count > options->limits.user_properties_max)

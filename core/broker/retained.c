@@ -55,6 +55,8 @@ struct retained_store {
     struct outbox             *outboxes;
     uint64_t                   message_count;
     uint64_t                   message_bytes;
+    uint64_t                   system_count; /* of these, what the broker says of itself */
+    uint64_t                   system_bytes;
     size_t                     text_bytes; /* of levels that do not fit into their node */
 
     struct retained_node **slabs;
@@ -358,10 +360,20 @@ static uint64_t message_weight(const struct message *message)
     return (uint64_t)message->topic_size + message->forward_size + message->payload_size;
 }
 
+/* $SYS is the broker's own: it takes no room from the clients. */
+static bool is_system(const struct message *message)
+{
+    return message->topic_size >= 5 && memcmp(message->bytes, "$SYS/", 5) == 0;
+}
+
 static void node_drop_message(struct retained_store *store, struct retained_node *node)
 {
     store->message_count--;
     store->message_bytes -= message_weight(node->message);
+    if (is_system(node->message)) {
+        store->system_count--;
+        store->system_bytes -= message_weight(node->message);
+    }
     message_release(node->message, store->outboxes);
     node->message = NULL;
     node->flags &= (uint16_t)~NODE_EXPIRES;
@@ -375,14 +387,21 @@ static void node_set_message(struct retained_store *store, struct retained_node 
         node->flags |= NODE_EXPIRES;
     store->message_count++;
     store->message_bytes += message_weight(message);
+    if (is_system(message)) {
+        store->system_count++;
+        store->system_bytes += message_weight(message);
+    }
 }
 
 static bool has_room(const struct retained_store *store, const struct message *old,
                      const struct message *message)
 {
-    uint64_t count = store->message_count + (old == NULL ? 1 : 0);
-    uint64_t bytes =
-        store->message_bytes - (old == NULL ? 0 : message_weight(old)) + message_weight(message);
+    if (is_system(message))
+        return true;
+
+    uint64_t count = store->message_count - store->system_count + (old == NULL ? 1 : 0);
+    uint64_t bytes = store->message_bytes - store->system_bytes -
+                     (old == NULL ? 0 : message_weight(old)) + message_weight(message);
 
     if (store->limits.messages_max != 0 && count > store->limits.messages_max)
         return false;
