@@ -321,7 +321,7 @@ void broker_sent(struct broker *broker, struct handle handle, uint32_t size)
     if (session == NULL || (link->outflow != NULL &&
                             link->outflow->size * 2 > broker->options->limits.output_buffer_max))
         return;
-    if (session->backlog != NULL || session->retain_waiting != NULL ||
+    if (session->backlog != NULL || session_retain_waiting(session) != NULL ||
         (session->flight != NULL && session->flight->resend_count > 0))
         session_pump(broker, session);
 }

@@ -189,7 +189,7 @@ static void complete(struct broker *broker, struct session *session, struct flig
     flight_leave(session->flight, entry);
     broker->statistics.inflight_messages--;
     if (session->backlog != NULL || session->flight->resend_count > 0 ||
-        session->retain_waiting != NULL)
+        session_retain_waiting(session) != NULL)
         session_pump(broker, session);
 }
 

@@ -230,9 +230,9 @@ static void on_found(struct broker *broker, struct retain_job *job)
     if (session == NULL) {
         job->over = true;
         job_return(broker, job);
-    } else if (session->backlog != NULL) {
-        job->next = session->retain_waiting; /* until it has drained, or ends */
-        session->retain_waiting = job;
+    } else if (session->backlog != NULL && session_extra_need(session) != NULL) {
+        job->next = session->extra->retain_waiting; /* until it has drained, or ends */
+        session->extra->retain_waiting = job;
     } else {
         job_return(broker, job);
     }
@@ -240,8 +240,11 @@ static void on_found(struct broker *broker, struct retain_job *job)
 
 void retaining_go_on(struct broker *broker, struct session *session)
 {
-    struct retain_job *job = session->retain_waiting;
-    session->retain_waiting = NULL;
+    struct retain_job *job = session_retain_waiting(session);
+    if (job == NULL)
+        return;
+    session->extra->retain_waiting = NULL;
+    session_extra_trim(session);
     while (job != NULL) {
         struct retain_job *next = job->next;
         job_return(broker, job);
@@ -251,7 +254,7 @@ void retaining_go_on(struct broker *broker, struct session *session)
 
 void retaining_forget_session(struct broker *broker, struct session *session)
 {
-    for (struct retain_job *job = session->retain_waiting; job != NULL; job = job->next)
+    for (struct retain_job *job = session_retain_waiting(session); job != NULL; job = job->next)
         job->over = true;
     retaining_go_on(broker, session);
 }

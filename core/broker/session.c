@@ -14,9 +14,9 @@
 
 struct slice session_client_id(const struct session *session)
 {
-    const char *text = (session->flags & SESSION_ID_OUTSIDE) != 0 ? session->client_id.outside
-                                                                  : session->client_id.here;
-    return slice_of(text, session->client_id_size);
+    bool outside = session->client_id_size > CLIENT_ID_INLINE;
+    return slice_of(outside ? session->client_id.outside : session->client_id.here,
+                    session->client_id_size);
 }
 
 struct session *session_find(struct broker *broker, uint64_t hash, struct slice client_id)
@@ -38,10 +38,32 @@ static bool store_client_id(struct session *session, struct slice client_id)
         if (to == NULL)
             return false;
         session->client_id.outside = to;
-        session->flags |= SESSION_ID_OUTSIDE;
     }
     memcpy(to, client_id.data, client_id.size);
     return true;
+}
+
+static void free_client_id(struct session *session)
+{
+    if (session->client_id_size > CLIENT_ID_INLINE)
+        free(session->client_id.outside);
+}
+
+struct session_extra *session_extra_need(struct session *session)
+{
+    if (session->extra == NULL)
+        session->extra = calloc(1, sizeof(*session->extra));
+    return session->extra;
+}
+
+void session_extra_trim(struct session *session)
+{
+    const struct session_extra *extra = session->extra;
+    if (extra == NULL || extra->received != NULL || extra->will != NULL ||
+        extra->retain_waiting != NULL || extra->share_number_last != 0)
+        return;
+    free(session->extra);
+    session->extra = NULL;
 }
 
 struct session *session_create(struct broker *broker, uint64_t hash, struct slice client_id)
@@ -66,8 +88,7 @@ struct session *session_create(struct broker *broker, uint64_t hash, struct slic
     return session;
 
 free_id:
-    if ((session->flags & SESSION_ID_OUTSIDE) != 0)
-        free(session->client_id.outside);
+    free_client_id(session);
 give_back:
     pool_give(broker->sessions, self);
     return NULL;
@@ -75,7 +96,8 @@ give_back:
 
 struct share_subscription *session_share(const struct session *session, uint32_t number)
 {
-    for (struct share_subscription *share = session->shares; share != NULL; share = share->next)
+    for (struct share_subscription *share = session_shares(session); share != NULL;
+         share = share->next)
         if (share->number == number)
             return share;
     return NULL;
@@ -139,7 +161,6 @@ static void drop_waiting(struct broker *broker, struct session *session)
 void session_end(struct broker *broker, struct session *session)
 {
     assert(session->link == NULL);
-    session->flags |= SESSION_ENDING;
     timer_wheel_disarm(broker->wheel, &session->expiry);
 
     subscribing_remove_all(broker, session);
@@ -149,10 +170,10 @@ void session_end(struct broker *broker, struct session *session)
     will_session_ends(broker, session); /* last: it is not for the session itself */
 
     map_remove(&broker->sessions_by_id, session->hash, session);
-    if ((session->flags & SESSION_ID_OUTSIDE) != 0)
-        free(session->client_id.outside);
-    free(session->received);
-    free(session->subscriptions);
+    free_client_id(session);
+    if (session->extra != NULL)
+        free(session->extra->received);
+    free(session->extra);
     broker->statistics.sessions--;
     broker->statistics.sessions_offline--;
     pool_give(broker->sessions, pool_handle_of(session));
@@ -385,7 +406,7 @@ void session_pump(struct broker *broker, struct session *session)
         else
             send_now(broker, session, delivery);
     }
-    if (session->backlog == NULL && session->retain_waiting != NULL)
+    if (session->backlog == NULL && session_retain_waiting(session) != NULL)
         retaining_go_on(broker, session);
 }
 
@@ -395,23 +416,27 @@ void session_trim(struct session *session)
         flight_destroy(session->flight, NULL); /* empty: nothing to release */
         session->flight = NULL;
     }
-    if (received_count(session) == 0) {
-        free(session->received);
-        session->received = NULL;
+    if (session->extra != NULL && received_count(session) == 0) {
+        free(session->extra->received);
+        session->extra->received = NULL;
     }
+    session_extra_trim(session);
 }
 
 bool received_has(const struct session *session, uint16_t packet_id)
 {
     for (uint32_t at = 0; at < received_count(session); at++)
-        if (session->received->ids[at] == packet_id)
+        if (session->extra->received->ids[at] == packet_id)
             return true;
     return false;
 }
 
 bool received_add(struct session *session, uint16_t packet_id)
 {
-    struct received_ids *received = session->received;
+    struct session_extra *extra = session_extra_need(session);
+    if (extra == NULL)
+        return false;
+    struct received_ids *received = extra->received;
     if (received == NULL || received->count == received->capacity) {
         uint32_t             capacity = received == NULL ? 8 : received->capacity * 2;
         struct received_ids *larger =
@@ -421,7 +446,7 @@ bool received_add(struct session *session, uint16_t packet_id)
         if (received == NULL)
             larger->count = 0;
         larger->capacity = capacity;
-        session->received = received = larger;
+        extra->received = received = larger;
     }
     received->ids[received->count++] = packet_id;
     return true;
@@ -430,8 +455,9 @@ bool received_add(struct session *session, uint16_t packet_id)
 bool received_remove(struct session *session, uint16_t packet_id)
 {
     for (uint32_t at = 0; at < received_count(session); at++) {
-        if (session->received->ids[at] == packet_id) {
-            session->received->ids[at] = session->received->ids[--session->received->count];
+        struct received_ids *received = session->extra->received;
+        if (received->ids[at] == packet_id) {
+            received->ids[at] = received->ids[--received->count];
             return true;
         }
     }

@@ -19,11 +19,13 @@ struct link;
 struct will;
 struct retain_job;
 
-/* One plain subscription: where this session stands in the filter's subscribers. */
-struct subscription {
+/*
+ * One plain subscription: where this session stands in the filter's subscribers. Packed to 12
+ * bytes: most sessions have one, and keep it in themselves.
+ */
+struct __attribute__((packed, aligned(4))) subscription {
     struct filter_node *node;
     uint32_t            index;
-    uint32_t            unused;
 };
 
 /* One shared subscription; the group lives at `home`. */
@@ -48,39 +50,50 @@ struct received_ids {
     uint16_t ids[];
 };
 
-#define CLIENT_ID_INLINE 23U
-
-enum session_flag {
-    SESSION_ID_OUTSIDE = 1, /* the client id is too long for the inline room */
-    SESSION_ENDING = 2,
-};
-
-struct session {
-    uint64_t                   hash; /* name_hash of the client id */
-    struct link               *link; /* NULL while offline */
-    struct backlog            *backlog;
-    struct flight             *flight;
+/* What few sessions need; made when first needed. */
+struct session_extra {
     struct received_ids       *received;
-    struct subscription       *subscriptions; /* array */
-    struct share_subscription *shares;        /* list */
+    struct share_subscription *shares; /* list */
     struct will               *will;
     struct retain_job         *retain_waiting; /* jobs that wait for room in the backlog */
-    struct alarm               expiry;
-    uint32_t                   subscription_count;
-    uint32_t                   subscription_capacity;
     uint32_t                   share_count;
-    uint32_t                   share_number_last;
-    uint32_t                   expiry_s;    /* MQTT_SESSION_NEVER_EXPIRES: stays */
-    uint32_t                   match_epoch; /* see fanout.c */
-    uint32_t                   match_index;
-    uint16_t                   shape_count; /* new filter shapes this client brought */
-    uint16_t                   client_id_size;
-    uint8_t                    flags;
+    uint32_t                   share_number_last; /* keeps numbers unique: the extra stays */
+};
+
+#define CLIENT_ID_INLINE 24U
+
+struct session {
+    struct link          *link; /* NULL while offline */
+    struct backlog       *backlog;
+    struct flight        *flight;
+    struct session_extra *extra;
+    uint64_t              hash;        /* name_hash of the client id */
+    uint32_t              match_epoch; /* see fanout.c */
+    uint32_t              match_index;
+    uint32_t              subscription_count;
+    uint32_t              expiry_s; /* MQTT_SESSION_NEVER_EXPIRES: stays */
+    struct alarm          expiry;
+    union __attribute__((packed, aligned(4))) {
+        struct subscription  one;
+        struct subscription *many; /* from two on; room for the next power of two */
+    } subscriptions;
+    uint16_t shape_count; /* new filter shapes this client brought */
+    uint16_t client_id_size;
     union {
         char  here[CLIENT_ID_INLINE];
-        char *outside;
+        char *outside; /* when it is longer */
     } client_id;
 };
+
+_Static_assert(sizeof(struct handle) + offsetof(struct session, expiry) == 64 &&
+                   sizeof(struct handle) + sizeof(struct session) == 128,
+               "two cache lines in the pool, and the second is for the rare");
+
+/* The extras, made when missing; NULL: out of memory. */
+struct session_extra *session_extra_need(struct session *session);
+
+/* Frees the extras when nothing is in them. */
+void session_extra_trim(struct session *session);
 
 struct slice session_client_id(const struct session *session);
 
@@ -145,5 +158,21 @@ bool received_remove(struct session *session, uint16_t packet_id);
 
 static inline uint32_t received_count(const struct session *session)
 {
-    return session->received != NULL ? session->received->count : 0;
+    const struct session_extra *extra = session->extra;
+    return extra != NULL && extra->received != NULL ? extra->received->count : 0;
+}
+
+static inline struct share_subscription *session_shares(const struct session *session)
+{
+    return session->extra != NULL ? session->extra->shares : NULL;
+}
+
+static inline struct will *session_will(const struct session *session)
+{
+    return session->extra != NULL ? session->extra->will : NULL;
+}
+
+static inline struct retain_job *session_retain_waiting(const struct session *session)
+{
+    return session->extra != NULL ? session->extra->retain_waiting : NULL;
 }

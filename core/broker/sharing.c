@@ -43,7 +43,7 @@ static struct share_subscription **find_share(struct share_subscription **list, 
 
 bool sharing_has(const struct session *session, struct slice name)
 {
-    for (const struct share_subscription *at = session->shares; at != NULL; at = at->next)
+    for (const struct share_subscription *at = session_shares(session); at != NULL; at = at->next)
         if (slice_equal(slice_of(at->name, at->name_size), name))
             return true;
     return false;
@@ -299,17 +299,20 @@ static struct share_request *request_create(const struct broker  *broker,
 static struct share_subscription *need_share(struct broker *broker, struct session *session,
                                              const struct sharing_member *member)
 {
-    struct share_subscription **at = find_share(&session->shares, member->name);
+    struct session_extra *extra = session_extra_need(session);
+    if (extra == NULL)
+        return NULL;
+    struct share_subscription **at = find_share(&extra->shares, member->name);
     if (*at == NULL) {
         struct share_subscription *share = calloc(1, sizeof(*share) + member->name.size);
         if (share == NULL)
             return NULL;
-        share->number = ++session->share_number_last;
+        share->number = ++extra->share_number_last;
         share->home = broker_home(broker, name_hash(broker->secret, member->name));
         share->name_size = (uint16_t)member->name.size;
         memcpy(share->name, member->name.data, member->name.size);
         *at = share;
-        session->share_count++;
+        extra->share_count++;
         broker->statistics.subscriptions++;
         broker->statistics.shared_subscriptions++;
     }
@@ -354,7 +357,7 @@ static void forget_share(struct broker *broker, struct session *session,
     struct share_subscription *share = *at;
     *at = share->next;
     free(share);
-    session->share_count--;
+    session->extra->share_count--;
     broker->statistics.subscriptions--;
     broker->statistics.shared_subscriptions--;
 }
@@ -379,9 +382,9 @@ static void send_presence(struct broker *broker, const struct session *session,
 static void on_join_answered(struct broker *broker, struct share_request *request)
 {
     struct session *session = session_get(broker, request->member.session);
-    if (session != NULL) {
+    if (session != NULL && session->extra != NULL) {
         struct share_subscription **at =
-            find_share(&session->shares, slice_of(request->name, request->name_size));
+            find_share(&session->extra->shares, slice_of(request->name, request->name_size));
         if (*at != NULL && (*at)->number == request->member.number) {
             (*at)->asked--;
             if (request->done) {
@@ -416,7 +419,7 @@ static void leave(struct broker *broker, const struct session *session,
 
 void sharing_presence(struct broker *broker, struct session *session, bool online)
 {
-    for (const struct share_subscription *at = session->shares; at != NULL; at = at->next)
+    for (const struct share_subscription *at = session_shares(session); at != NULL; at = at->next)
         send_presence(broker, session, at, online);
 }
 
@@ -514,13 +517,15 @@ static void give_back_backlog(struct broker *broker, struct session *session, ui
 
 void sharing_give_back_unsent(struct broker *broker, struct session *session)
 {
-    if (session->shares != NULL)
+    if (session_shares(session) != NULL)
         give_back_backlog(broker, session, 0);
 }
 
 bool sharing_leave(struct broker *broker, struct session *session, struct slice name)
 {
-    struct share_subscription **at = find_share(&session->shares, name);
+    if (session_shares(session) == NULL)
+        return false;
+    struct share_subscription **at = find_share(&session->extra->shares, name);
     if (*at == NULL)
         return false;
     leave(broker, session, *at);
@@ -552,14 +557,14 @@ static void give_back_flight(struct broker *broker, struct session *session)
 
 void sharing_leave_all(struct broker *broker, struct session *session)
 {
-    if (session->shares == NULL)
+    if (session_shares(session) == NULL)
         return;
-    for (const struct share_subscription *at = session->shares; at != NULL; at = at->next)
+    for (const struct share_subscription *at = session_shares(session); at != NULL; at = at->next)
         leave(broker, session, at);
     give_back_backlog(broker, session, 0);
     give_back_flight(broker, session);
-    while (session->shares != NULL)
-        forget_share(broker, session, &session->shares);
+    while (session->extra->shares != NULL)
+        forget_share(broker, session, &session->extra->shares);
 }
 
 static void on_deliver(struct broker *broker, const struct parcel *parcel)

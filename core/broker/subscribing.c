@@ -30,12 +30,18 @@ struct subscribe_wait {
     struct wait_entry *entries;
 };
 
-static struct subscription *subscription_of(const struct session     *session,
-                                            const struct filter_node *node)
+static struct subscription *subscriptions_of(struct session *session)
 {
+    return session->subscription_count > 1 ? session->subscriptions.many
+                                           : &session->subscriptions.one;
+}
+
+static struct subscription *subscription_of(struct session *session, const struct filter_node *node)
+{
+    struct subscription *all = subscriptions_of(session);
     for (uint32_t at = 0; at < session->subscription_count; at++)
-        if (session->subscriptions[at].node == node)
-            return &session->subscriptions[at];
+        if (all[at].node == node)
+            return &all[at];
     return NULL;
 }
 
@@ -55,30 +61,43 @@ static bool node_grow(struct filter_node *node)
     return true;
 }
 
-static bool session_grow(struct session *session)
+/* An array has room for the next power of two: no need to remember it. */
+static bool session_add(struct session *session, struct subscription subscription)
 {
-    uint32_t capacity =
-        session->subscription_capacity == 0 ? 1 : session->subscription_capacity * 2;
-    struct subscription *subscriptions =
-        realloc(session->subscriptions, capacity * sizeof(*subscriptions));
-    if (subscriptions == NULL)
-        return false;
-    session->subscriptions = subscriptions;
-    session->subscription_capacity = capacity;
+    uint32_t count = session->subscription_count;
+    if (count > 0 && (count & (count - 1)) == 0) {
+        struct subscription *many = realloc(count > 1 ? session->subscriptions.many : NULL,
+                                            (size_t)count * 2 * sizeof(*many));
+        if (many == NULL)
+            return false;
+        if (count == 1)
+            many[0] = session->subscriptions.one;
+        session->subscriptions.many = many;
+    }
+    session->subscription_count++;
+    subscriptions_of(session)[count] = subscription;
     return true;
+}
+
+static void session_take_out(struct session *session, struct subscription *subscription)
+{
+    struct subscription *all = subscriptions_of(session);
+    *subscription = all[session->subscription_count - 1];
+    if (session->subscription_count == 2) {
+        session->subscriptions.one = all[0];
+        free(all);
+    }
+    session->subscription_count--;
 }
 
 static bool add_subscriber(struct session *session, struct filter_node *node,
                            const struct subscriber *subscriber)
 {
-    if (session->subscription_count == session->subscription_capacity && !session_grow(session))
-        return false;
     uint32_t room = node->subscriber_capacity > 1 ? node->subscriber_capacity : 1;
     if (node->subscriber_count == room && !node_grow(node))
         return false;
-
-    session->subscriptions[session->subscription_count++] =
-        (struct subscription){.node = node, .index = node->subscriber_count};
+    if (!session_add(session, (struct subscription){.node = node, .index = node->subscriber_count}))
+        return false;
     uint32_t at = node->subscriber_count++;
     filter_node_subscribers(node)[at] = *subscriber;
     return true;
@@ -104,7 +123,7 @@ static void remove_subscriber(struct broker *broker, struct session *session,
     uint32_t            index = subscription->index;
     assert(subscribers[index].session == session);
 
-    *subscription = session->subscriptions[--session->subscription_count];
+    session_take_out(session, subscription);
     uint32_t last = --node->subscriber_count;
     if (index != last) {
         subscribers[index] = subscribers[last];
@@ -127,7 +146,7 @@ void subscribing_remove_all(struct broker *broker, struct session *session)
 {
     while (session->subscription_count > 0)
         remove_subscriber(broker, session,
-                          &session->subscriptions[session->subscription_count - 1]);
+                          &subscriptions_of(session)[session->subscription_count - 1]);
 }
 
 static void wait_free(struct subscribe_wait *wait)
@@ -288,7 +307,8 @@ static uint8_t subscriber_flags(const struct subscribe_options *options)
 static bool has_room(const struct broker *broker, const struct session *session)
 {
     uint32_t limit = broker->options->limits.subscriptions_per_client_max;
-    return limit == 0 || session->subscription_count + session->share_count < limit;
+    uint32_t shares = session->extra != NULL ? session->extra->share_count : 0;
+    return limit == 0 || session->subscription_count + shares < limit;
 }
 
 /* One plain filter; MQTT_SUCCESS: granted, or on its way (`wait` is counted up). */

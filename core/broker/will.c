@@ -37,7 +37,8 @@ bool will_set(struct broker *broker, struct session *session, const struct conne
     struct will *will = calloc(1, sizeof(*will));
     if (will == NULL)
         return false;
-    will->message = will_message(broker, session, &connect->will);
+    if (session_extra_need(session) != NULL)
+        will->message = will_message(broker, session, &connect->will);
     if (will->message == NULL) {
         free(will);
         return false;
@@ -49,24 +50,25 @@ bool will_set(struct broker *broker, struct session *session, const struct conne
     will->has_message_expiry = connect->will.has_message_expiry;
     will->message_expiry_s = connect->will.message_expiry_s;
     alarm_init(&will->delay, ALARM_WILL_DELAY);
-    session->will = will;
+    session->extra->will = will;
     return true;
 }
 
 void will_clear(struct broker *broker, struct session *session)
 {
-    struct will *will = session->will;
+    struct will *will = session_will(session);
     if (will == NULL)
         return;
     timer_wheel_disarm(broker->wheel, &will->delay);
     message_release(will->message, broker->outboxes);
     free(will);
-    session->will = NULL;
+    session->extra->will = NULL;
+    session_extra_trim(session);
 }
 
 void will_publish_now(struct broker *broker, struct session *session)
 {
-    struct will *will = session->will;
+    struct will *will = session_will(session);
     if (will == NULL)
         return;
     uint32_t expiry_s = will->message_expiry_s;
@@ -85,7 +87,7 @@ void will_publish_now(struct broker *broker, struct session *session)
 
 void will_link_gone(struct broker *broker, struct session *session)
 {
-    struct will *will = session->will;
+    struct will *will = session_will(session);
     if (will == NULL)
         return;
     will->due = true;
@@ -100,7 +102,8 @@ void will_link_gone(struct broker *broker, struct session *session)
 
 void will_session_ends(struct broker *broker, struct session *session)
 {
-    if (session->will != NULL && session->will->due)
+    const struct will *will = session_will(session);
+    if (will != NULL && will->due)
         will_publish_now(broker, session);
     else
         will_clear(broker, session);

@@ -452,7 +452,7 @@ Test(session, an_idle_session_gives_back_what_it_does_not_need)
     peer_ack(&subscriber, PACKET_PUBREL, 7, MQTT_SUCCESS);
     (void)peer_expect_ack(&subscriber, PACKET_PUBCOMP, 7, MQTT_SUCCESS);
     cr_assert_not_null(session_of_subscriber()->flight);
-    cr_assert_not_null(session_of_subscriber()->received);
+    cr_assert_not_null(session_of_subscriber()->extra);
 
     stage_pass(&stage, 80000);
     wire_ping(&subscriber.say, PACKET_PINGREQ);
@@ -460,7 +460,7 @@ Test(session, an_idle_session_gives_back_what_it_does_not_need)
     stage_pass(&stage, 12000);
 
     cr_assert_null(session_of_subscriber()->flight);
-    cr_assert_null(session_of_subscriber()->received);
+    cr_assert_null(session_of_subscriber()->extra);
     stage_end(&stage);
 }
 
@@ -494,7 +494,8 @@ Test(session, received_identifiers_come_and_go)
     for (uint16_t id = 1; id <= 100; id++)
         cr_assert_eq(received_has(&session, id), id % 3 != 1);
     cr_assert_not(received_remove(&session, 1), "gone already");
-    free(session.received);
+    free(session.extra->received);
+    free(session.extra);
 }
 
 Test(session, a_long_client_id_is_kept_whole)
