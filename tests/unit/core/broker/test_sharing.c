@@ -473,3 +473,33 @@ Test(sharing, members_that_come_and_go_lose_and_double_nothing)
     cluster_expect_drops(&stage, DROP_SHARE_NOBODY, 0);
     stage_end(&stage);
 }
+
+/* The group's home is the member's own shard: what it gives back comes to it again, in order. */
+Test(sharing, the_only_member_keeps_what_nobody_else_can_take)
+{
+    begin(NULL);
+    struct connect connect = connect_of(MQTT_VERSION_5, slice_text(names[0]));
+    connect.clean_start = false;
+    connect.session_expiry_s = 3600;
+    connect.receive_maximum = 1;
+    (void)peer_connect_of(&members[0], &stage, &connect);
+    subscribe(0, 1);
+    peer_subscribe(&members[0], "plain", 1);
+    publish("0", 1, MQTT_SUCCESS);
+    publish("1", 1, MQTT_SUCCESS);
+    peer_deliver(&publisher, "plain", "2", 1);
+    publish("3", 1, MQTT_SUCCESS);
+
+    peer_leave(&members[0]);
+    cr_assert_eq(cluster_sum(&stage).queued_messages, 3);
+    connect.receive_maximum = 10;
+    cr_assert(peer_connect_of(&members[0], &stage, &connect).session_present);
+
+    cr_assert(peer_expect_publish(&members[0], topic(), "0").duplicate);
+    (void)peer_expect_publish(&members[0], "plain", "2");
+    (void)peer_expect_publish(&members[0], topic(), "1");
+    (void)peer_expect_publish(&members[0], topic(), "3");
+    peer_expect_silence(&members[0]);
+    cluster_expect_drops(&stage, DROP_SHARE_NOBODY, 0);
+    stage_end(&stage);
+}
