@@ -108,6 +108,25 @@ static inline void model_init(struct model *model, struct retained_limits limits
     assert(model->store != NULL);
 }
 
+/* What the broker says of itself takes no room. */
+static inline bool model_is_system(const struct message *message)
+{
+    return message->topic_size >= 5 && memcmp(message->bytes, "$SYS/", 5) == 0;
+}
+
+/* Of the messages that the limits bind. */
+static inline void model_limited(const struct model *model, uint64_t *count, uint64_t *bytes)
+{
+    *count = 0;
+    *bytes = 0;
+    for (size_t topic = 0; topic < MODEL_TOPICS; topic++) {
+        if (model->messages[topic] == NULL || model_is_system(model->messages[topic]))
+            continue;
+        ++*count;
+        *bytes += model_weight(model->messages[topic]);
+    }
+}
+
 static inline void model_totals(const struct model *model, uint64_t *count, uint64_t *bytes)
 {
     *count = 0;
@@ -135,11 +154,12 @@ static inline void model_put(struct model *model, size_t topic, uint32_t payload
     struct message *old = model->messages[topic];
     uint64_t        count;
     uint64_t        bytes;
-    model_totals(model, &count, &bytes);
+    model_limited(model, &count, &bytes);
     count += old == NULL ? 1 : 0;
     bytes += model_weight(message) - (old == NULL ? 0 : model_weight(old));
-    bool full = (model->limits.messages_max != 0 && count > model->limits.messages_max) ||
-                (model->limits.bytes_max != 0 && bytes > model->limits.bytes_max);
+    bool full = !model_is_system(message) &&
+                ((model->limits.messages_max != 0 && count > model->limits.messages_max) ||
+                 (model->limits.bytes_max != 0 && bytes > model->limits.bytes_max));
 
     enum retained_outcome outcome = retained_put(model->store, message);
     if (payload_size == 0) {
