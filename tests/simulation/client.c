@@ -650,6 +650,8 @@ void client_unsubscribe(struct client *client, const uint8_t *names, uint32_t co
     };
     for (uint32_t index = 0; index < count; index++) {
         waiting->filters[index] = names[index];
+        waiting->stood[index] =
+            model_subscription_stands(client->model, client->index, names[index]);
         waiting->versions[index] =
             model_unsubscribe_sent(client->model, client->index, names[index]);
         slices[index] = slice_text(client->model->filters[names[index]].name);
@@ -903,6 +905,9 @@ static void on_ack(struct client *client, const struct frame *frame)
             "client %u got an acknowledgement of type %u for packet id %u, which awaits none",
             client->index, type, ack.packet_id);
     if (type == PACKET_PUBCOMP) {
+        if (ack.reason != MQTT_SUCCESS && !client->resumed)
+            trace_fail("client %u: PUBREL %u was answered with 0x%02x", client->index,
+                       ack.packet_id, ack.reason);
         flight->state = CLIENT_FLIGHT_FREE;
         return;
     }
@@ -969,6 +974,10 @@ static void on_suback(struct client *client, const struct frame *frame)
     trace_event("client %u: got %s %u", client->index,
                 type == PACKET_SUBACK ? "SUBACK" : "UNSUBACK", suback.packet_id);
     for (uint32_t index = 0; index < waiting->count; index++) {
+        if (type == PACKET_UNSUBACK && has_codes && waiting->stood[index] &&
+            suback.codes[index] != MQTT_SUCCESS)
+            trace_fail("client %u left %s, which stood, and got 0x%02x", client->index,
+                       client->model->filters[waiting->filters[index]].name, suback.codes[index]);
         if (type == PACKET_SUBACK)
             model_subscribe_acked(client->model, client->index, waiting->versions[index],
                                   suback.codes[index]);

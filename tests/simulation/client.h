@@ -38,6 +38,7 @@ struct client_waiting {
     uint8_t  count;
     uint8_t  filters[CLIENT_FILTERS_MAX];
     uint32_t versions[CLIENT_FILTERS_MAX];
+    bool     stood[CLIENT_FILTERS_MAX]; /* UNSUBSCRIBE: it ends something */
 };
 
 enum inbound_state {

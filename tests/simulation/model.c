@@ -313,6 +313,9 @@ uint32_t model_subscribe_sent(struct model *model, uint16_t index, uint8_t filte
     subscriber->versions[number] = (struct version){
         .options = *options,
         .filter = filter,
+        .must_replay =
+            !model->filters[filter].shared &&
+            (options->retain_handling == 0 || (options->retain_handling == 1 && old < 0)),
         .replays = replays && !model->filters[filter].shared,
         .id = id,
         .sent_tick = model->tick,
@@ -378,6 +381,15 @@ void model_unsubscribe_acked(struct model *model, uint16_t index, uint8_t filter
     versions_end(model, subscriber, filter, before);
     if (number >= 0 && (uint32_t)number < before)
         subscriber->latest[filter] = -1;
+}
+
+bool model_subscription_stands(const struct model *model, uint16_t index, uint8_t filter)
+{
+    const struct subscriber *subscriber = &model->subscribers[index];
+    int32_t                  number = subscriber->latest[filter];
+
+    return number >= 0 && subscriber->versions[number].acked_tick != 0 &&
+           !subscriber->versions[number].left;
 }
 
 bool model_subscription_sure(const struct model *model, uint16_t index, uint8_t filter)
@@ -821,6 +833,44 @@ void model_check_settled(struct model *model, uint64_t now_ms)
     }
     model->settled_count = model->message_count;
     model->settled_tick = ++model->tick;
+}
+
+static bool retained_owed(const struct model *model, const struct subscriber *subscriber,
+                          const struct version *version, const struct message_record *message)
+{
+    if (!version->must_replay || !model->filters[version->filter].matches[message->topic] ||
+        (version->options.no_local && message->publisher == subscriber->index) ||
+        message->payload_size + message->forward_size + 300U > subscriber->packet_size_max)
+        return false;
+    return lower(version->granted, message->qos) > 0 ||
+           (subscriber->connected_tick != 0 && subscriber->connected_tick < version->sent_tick);
+}
+
+void model_check_retained(struct model *model, uint32_t number)
+{
+    const struct message_record *message = &model->messages[number];
+
+    if (message->has_expiry)
+        return;
+    for (uint32_t index = 0; index < model->subscriber_count; index++) {
+        const struct subscriber *subscriber = &model->subscribers[index];
+        for (uint32_t filter = 0; filter < model->filter_count; filter++) {
+            if (!model_subscription_stands(model, (uint16_t)index, (uint8_t)filter))
+                continue;
+            const struct version *version = &subscriber->versions[subscriber->latest[filter]];
+            if (!retained_owed(model, subscriber, version, message) ||
+                copies_of(subscriber->copies, subscriber->copies_capacity, number) > 0)
+                continue;
+            model->retained_missed++;
+            /* On its way to its home it is overtaken by a question for it: no order is owed. */
+            if (message->sent_tick < model->settled_tick &&
+                version->sent_tick > model->settled_tick)
+                trace_fail("client %u subscribed to %s and never got message %u, which is "
+                           "retained on %s",
+                           index, model->filters[filter].name, number,
+                           model->topics[message->topic].name);
+        }
+    }
 }
 
 void model_restart(struct model *model)

@@ -71,9 +71,10 @@ struct version {
     struct subscribe_options options;
     uint8_t                  filter;
     uint8_t                  granted;
-    bool                     left;    /* UNSUBSCRIBE sent */
-    bool                     replays; /* its SUBSCRIBE may be answered with retained messages */
-    uint32_t                 id;      /* subscription identifier, 0 none */
+    bool                     left;        /* UNSUBSCRIBE sent */
+    bool                     replays;     /* its SUBSCRIBE may be answered with retained messages */
+    bool                     must_replay; /* it has to be */
+    uint32_t                 id;          /* subscription identifier, 0 none */
     uint64_t                 sent_tick;
     uint64_t                 acked_tick;
     uint64_t                 replaced_tick; /* the next SUBSCRIBE or UNSUBSCRIBE was sent */
@@ -124,9 +125,10 @@ struct model {
     uint64_t               tick;
     uint32_t              *publisher_sequences;
     uint64_t               deliveries;
-    uint64_t               missing;    /* owed and not delivered: must be explained by drops */
-    bool                   strict;     /* limits are wide: nothing may be missing */
-    bool                   may_refuse; /* a limit of filters may bind */
+    uint64_t               retained_missed; /* subscribers that a retained message has overtaken */
+    uint64_t               missing;         /* owed and not delivered: must be explained by drops */
+    bool                   strict;          /* limits are wide: nothing may be missing */
+    bool                   may_refuse;      /* a limit of filters may bind */
 };
 
 void model_init(struct model *model, uint32_t subscriber_count);
@@ -156,6 +158,7 @@ void model_subscribe_acked(struct model *model, uint16_t subscriber, uint32_t ve
 uint32_t model_unsubscribe_sent(struct model *model, uint16_t subscriber, uint8_t filter);
 void     model_unsubscribe_acked(struct model *model, uint16_t subscriber, uint8_t filter,
                                  uint32_t before);
+bool     model_subscription_stands(const struct model *model, uint16_t subscriber, uint8_t filter);
 bool     model_subscription_sure(const struct model *model, uint16_t subscriber, uint8_t filter);
 uint32_t model_subscriptions(const struct model *model, bool shared_only);
 
@@ -177,6 +180,9 @@ void model_check_settled(struct model *model, uint64_t now_ms);
 /* Says what retained messages a topic may hold: true if `number` (UINT32_MAX: none) is one. */
 bool model_may_be_retained(const struct model *model, uint8_t topic, uint32_t number,
                            uint64_t now_ms);
+
+/* At rest: message `number` is retained, so whoever asked for such messages has got it. */
+void model_check_retained(struct model *model, uint32_t number);
 
 /* All brokers died: nothing that was published before is owed or expected any more. */
 void model_restart(struct model *model);

@@ -205,6 +205,8 @@ static void rest_audit(struct simulation *simulation)
     for (uint32_t topic = 0; topic < model->topic_count; topic++) {
         uint32_t found = auditor->audit[topic];
         seen += found != UINT32_MAX;
+        if (found != UINT32_MAX && model->strict)
+            model_check_retained(model, found);
         if (model->topics[topic].kind != TOPIC_RETAINED || !model->strict || model->may_refuse)
             continue; /* where limits are tight a replay may be dropped, or not be granted */
         if (!model_may_be_retained(model, (uint8_t)topic, found, simulation->now_ms))

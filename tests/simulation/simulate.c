@@ -184,8 +184,9 @@ static void print_summary(const struct simulation_result *sum)
 {
     const struct statistics *statistics = &sum->statistics;
 
-    printf("simulate: %" PRIu64 " messages, %" PRIu64 " deliveries\n", sum->messages,
-           sum->deliveries);
+    printf("simulate: %" PRIu64 " messages, %" PRIu64 " deliveries, %" PRIu64
+           " subscriptions overtaken by a retained message\n",
+           sum->messages, sum->deliveries, sum->retained_missed);
     printf("simulate: %" PRIu64 " connects, %" PRIu64 " take-overs, %" PRIu64
            " hand-overs, %" PRIu64 " wills, %" PRIu64 " expired sessions\n",
            statistics->connects, statistics->takeovers, statistics->handovers_in,
@@ -220,6 +221,7 @@ int main(int argc, char **argv)
             trace_fail("a second run of this seed went another way");
         sum.messages += result.messages;
         sum.deliveries += result.deliveries;
+        sum.retained_missed += result.retained_missed;
         statistics_add(&sum.statistics, &result.statistics);
     }
     if (arguments.plan.sabotage != SABOTAGE_NONE) {

@@ -306,6 +306,7 @@ struct simulation_result simulation_run(const struct simulation_plan *plan)
     statistics_add(&simulation->result.statistics, &sum);
     simulation->result.messages = simulation->model.message_count;
     simulation->result.deliveries = simulation->model.deliveries;
+    simulation->result.retained_missed = simulation->model.retained_missed;
 
     struct simulation_result result = simulation->result;
     cluster_destroy(simulation->cluster);

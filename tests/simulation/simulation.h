@@ -22,6 +22,7 @@ struct simulation_result {
     uint64_t          deliveries;
     struct statistics statistics; /* totals; gauges mean nothing here */
     uint64_t          drops;
+    uint64_t          retained_missed;
 };
 
 #define MISFITS_MAX 4U
