@@ -77,7 +77,7 @@ struct session {
         struct subscription  one;
         struct subscription *many; /* from two on; room for the next power of two */
     } subscriptions;
-    uint16_t shape_count; /* new filter shapes this client brought */
+    uint16_t shape_count; /* of its subscriptions, those that brought a new filter shape */
     uint16_t client_id_size;
     union {
         char  here[CLIENT_ID_INLINE];

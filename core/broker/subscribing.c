@@ -122,6 +122,8 @@ static void remove_subscriber(struct broker *broker, struct session *session,
     struct subscriber  *subscribers = filter_node_subscribers(node);
     uint32_t            index = subscription->index;
     assert(subscribers[index].session == session);
+    if ((subscribers[index].flags & SUBSCRIBER_BROUGHT_SHAPE) != 0)
+        session->shape_count--;
 
     session_take_out(session, subscription);
     uint32_t last = --node->subscriber_count;
@@ -332,7 +334,9 @@ static enum mqtt_reason subscribe_plain(struct broker *broker, struct session *s
     wait->entries[number].sends_retained =
         entry->options.retain_handling == 0 || (entry->options.retain_handling == 1 && is_new);
     if (!is_new) { /* [MQTT-3.8.4-3] */
-        filter_node_subscribers(node)[existing->index] = subscriber;
+        struct subscriber *old = &filter_node_subscribers(node)[existing->index];
+        subscriber.flags |= old->flags & SUBSCRIBER_BROUGHT_SHAPE;
+        *old = subscriber;
         /* The first SUBSCRIBE may still wait for the home: this SUBACK says as much as that one. */
         wait->missing++;
         if (interest_announce(broker, node, false, on_announced, wait, number))
@@ -351,13 +355,16 @@ static enum mqtt_reason subscribe_plain(struct broker *broker, struct session *s
         node = topic_index_insert(broker->index, entry->filter, &created);
         if (node == NULL)
             return MQTT_QUOTA_EXCEEDED;
-        session->shape_count = (uint16_t)(session->shape_count + new_shape);
+        if (new_shape)
+            subscriber.flags |= SUBSCRIBER_BROUGHT_SHAPE;
     }
     if (!add_subscriber(session, node, &subscriber)) {
         if (created)
             topic_index_remove(broker->index, node);
         return MQTT_QUOTA_EXCEEDED;
     }
+    if ((subscriber.flags & SUBSCRIBER_BROUGHT_SHAPE) != 0)
+        session->shape_count++;
     broker->statistics.subscriptions++;
     wait->missing++;
     if (interest_announce(broker, node, created, on_announced, wait, number))
@@ -492,8 +499,6 @@ enum mqtt_reason subscribing_on_unsubscribe(struct broker *broker, struct link *
                            : MQTT_IMPLEMENTATION_ERROR; /* UNSUBACK has no quota */
         count++;
     }
-    if (link->session->subscription_count == 0)
-        link->session->shape_count = 0;
     send_suback(broker, link, PACKET_UNSUBACK, unsubscribe.packet_id, codes, count);
     free(codes);
     return MQTT_SUCCESS;

@@ -25,6 +25,7 @@ struct subscriber {
 enum subscriber_flag {
     SUBSCRIBER_NO_LOCAL = 1,
     SUBSCRIBER_RETAIN_AS_PUBLISHED = 2,
+    SUBSCRIBER_BROUGHT_SHAPE = 4, /* counted in its session's shape_count */
 };
 
 /*

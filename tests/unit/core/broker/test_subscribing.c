@@ -304,6 +304,24 @@ Test(subscribing, a_client_brings_a_limited_number_of_new_shapes)
     stage_end(&stage);
 }
 
+Test(subscribing, a_shape_that_goes_makes_room_for_another)
+{
+    begin(two_shapes);
+    peer_subscribe(&subscriber, "plain", 0);
+    peer_subscribe(&subscriber, "plain", 1);
+
+    for (unsigned round = 0; round < 100; round++) {
+        peer_subscribe(&subscriber, "+/b/+/d", 0);
+        peer_subscribe(&subscriber, "+/b/+/d", 1); /* replaced: still the one that brought it */
+        unsubscribe("+/b/+/d", MQTT_SUCCESS);
+    }
+
+    peer_subscribe(&subscriber, "a/+/c", 0);
+    say_subscribe(1, "+/b/+/d", 0);
+    expect_code(1, MQTT_QUOTA_EXCEEDED);
+    stage_end(&stage);
+}
+
 static void two_filters(struct options *options)
 {
     options->limits.filters_per_packet_max = 2;
