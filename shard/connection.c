@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define SLAB_SLOTS (1U << CONNECTIONS_SLAB_SHIFT)
+#define SLAB_ALIGN 4096U /* whole pages: the allocator adds none of its own */
 
 int connections_init(struct connections *connections, uint32_t links_max)
 {
@@ -28,7 +29,7 @@ int connections_reserve(struct connections *connections, uint32_t slot)
     assert(slot >> CONNECTIONS_SLAB_SHIFT < connections->slabs_max);
 
     while (connections->slab_count <= slot >> CONNECTIONS_SLAB_SHIFT) {
-        struct connection *slab = aligned_alloc(64, SLAB_SLOTS * sizeof(*slab));
+        struct connection *slab = aligned_alloc(SLAB_ALIGN, SLAB_SLOTS * sizeof(*slab));
         if (slab == NULL)
             return -ENOMEM;
         for (uint32_t i = 0; i < SLAB_SLOTS; i++)
@@ -52,16 +53,11 @@ struct connection *connections_get(const struct connections *connections, struct
                                                                                       : NULL;
 }
 
-int slot_list_reserve(struct slot_list *list, uint32_t capacity)
+int slot_list_init(struct slot_list *list, uint32_t capacity)
 {
-    if (capacity <= list->capacity)
-        return 0;
-    uint32_t *slots = realloc(list->slots, capacity * sizeof(*slots));
-    if (slots == NULL)
-        return -ENOMEM;
-    list->slots = slots;
-    list->capacity = capacity;
-    return 0;
+    *list = (struct slot_list){.capacity = capacity};
+    list->slots = malloc(capacity * sizeof(*list->slots));
+    return list->slots != NULL ? 0 : -ENOMEM;
 }
 
 void slot_list_push(struct slot_list *list, uint32_t slot)

@@ -96,14 +96,16 @@ static inline struct connection *connections_at(const struct connections *connec
 /* NULL when the link is gone. */
 struct connection *connections_get(const struct connections *connections, struct handle link);
 
-/* Slots in no order; a slot is in it once at most, so its room is that of the slots. */
+/*
+ * Slots in no order; a slot is in it once at most, so its room is that of all slots, from the
+ * start: what is not used is never touched and takes no memory.
+ */
 struct slot_list {
     uint32_t *slots;
     uint32_t  count;
     uint32_t  capacity;
 };
 
-__attribute__((warn_unused_result)) int slot_list_reserve(struct slot_list *list,
-                                                          uint32_t          capacity);
+__attribute__((warn_unused_result)) int slot_list_init(struct slot_list *list, uint32_t capacity);
 void                                    slot_list_push(struct slot_list *list, uint32_t slot);
 void                                    slot_list_fini(struct slot_list *list);

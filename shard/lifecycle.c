@@ -29,22 +29,6 @@ static void close_file(struct shard *shard, uint32_t file)
 
 /* --- begin --- */
 
-/* Slots are dense, so the next link has a slot of those used so far or the one after. */
-static int reserve_slot(struct shard *shard)
-{
-    int status = connections_reserve(&shard->connections, shard->slots_used);
-    if (status < 0)
-        return status;
-
-    uint32_t slots = connections_slots(&shard->connections);
-    if (slot_list_reserve(&shard->timed, slots) < 0 ||
-        slot_list_reserve(&shard->dirty, slots) < 0 ||
-        slot_list_reserve(&shard->ended, slots) < 0 ||
-        slot_list_reserve(&shard->resumed, slots) < 0)
-        return -ENOMEM;
-    return 0;
-}
-
 void lifecycle_open(struct shard *shard, const struct link_origin *origin, uint32_t file,
                     struct carry *carry)
 {
@@ -52,7 +36,9 @@ void lifecycle_open(struct shard *shard, const struct link_origin *origin, uint3
     bool          fits =
         shard->slots_used < shard->fabric->placement.links_max || shard->links < shard->slots_used;
 
-    if (!fits || reserve_slot(shard) < 0 || !broker_accept(shard->broker, origin, &link)) {
+    /* Slots are dense: the next link has one of those used so far, or the one after. */
+    if (!fits || connections_reserve(&shard->connections, shard->slots_used) < 0 ||
+        !broker_accept(shard->broker, origin, &link)) {
         close_file(shard, file);
         gate_leave(&shard->fabric->gate);
         free(carry);

@@ -82,6 +82,25 @@ static int open_broker(struct shard *shard)
     return shard->broker != NULL ? 0 : -ENOMEM;
 }
 
+static int open_connections(struct shard *shard)
+{
+    uint32_t          slots = shard->fabric->placement.links_max + 1;
+    struct slot_list *lists[] = {&shard->timed, &shard->dirty, &shard->ended, &shard->resumed};
+    int               status = connections_init(&shard->connections, slots);
+    for (size_t list = 0; status == 0 && list < sizeof(lists) / sizeof(lists[0]); list++)
+        status = slot_list_init(lists[list], slots);
+    return status;
+}
+
+static void close_connections(struct shard *shard)
+{
+    connections_fini(&shard->connections);
+    slot_list_fini(&shard->timed);
+    slot_list_fini(&shard->dirty);
+    slot_list_fini(&shard->ended);
+    slot_list_fini(&shard->resumed);
+}
+
 int shard_open(struct shard *shard, struct fabric *fabric, uint16_t number)
 {
     shard->fabric = fabric;
@@ -108,15 +127,15 @@ int shard_open(struct shard *shard, struct fabric *fabric, uint16_t number)
         status = explain(shard, "open an eventfd", -errno);
         goto close_ring;
     }
-    status = connections_init(&shard->connections, fabric->placement.links_max + 1);
+    status = open_connections(shard);
     if (status < 0) {
         explain(shard, "make room for connections", status);
-        goto close_event;
+        goto close_connections;
     }
     status = open_broker(shard);
     if (status < 0) {
         explain(shard, "make its broker", status);
-        goto free_connections;
+        goto close_connections;
     }
 
     log_init(&shard->log, shard->ring, token_of(OPERATION_LOG, 0, 0), number,
@@ -125,9 +144,8 @@ int shard_open(struct shard *shard, struct fabric *fabric, uint16_t number)
     fabric->events[number] = shard->event;
     return 0;
 
-free_connections:
-    connections_fini(&shard->connections);
-close_event:
+close_connections:
+    close_connections(shard);
     close(shard->event);
 close_ring:
     ring_close(shard->ring);
@@ -156,11 +174,7 @@ void shard_destroy(struct shard *shard)
     close(shard->event); /* only now: others wake this shard by it until they have ended */
     transport_fini(shard);
     broker_destroy(shard->broker);
-    connections_fini(&shard->connections);
-    slot_list_fini(&shard->timed);
-    slot_list_fini(&shard->dirty);
-    slot_list_fini(&shard->ended);
-    slot_list_fini(&shard->resumed);
+    close_connections(shard);
 }
 
 /* --- accepting --- */
