@@ -51,10 +51,12 @@ static void on_link_alarm(struct alarm *alarm, void *context, uint64_t now_ms)
         link_close(broker, link, MQTT_SUCCESS);
         return;
     }
-    uint64_t due_ms = link->heard_ms + link->silence_ms_max;
-    if (due_ms > now_ms || (link->flags & LINK_PAUSED) != 0) {
+    uint32_t silence_ms = (uint32_t)now_ms - link->heard_ms;
+    bool     silent = silence_ms >= link->silence_ms_max;
+    if (!silent || (link->flags & LINK_PAUSED) != 0) {
         /* Whom we do not read we cannot have heard. */
-        timer_wheel_arm(broker->wheel, alarm, due_ms > now_ms ? due_ms : now_ms + 1000);
+        timer_wheel_arm(broker->wheel, alarm,
+                        now_ms + (silent ? 1000 : link->silence_ms_max - silence_ms));
         session_trim(link->session);
         return;
     }
@@ -197,7 +199,7 @@ static void relieve(struct broker *broker)
         if (link == NULL)
             continue;
         link->flags &= (uint8_t)~LINK_PAUSED;
-        link->heard_ms = broker->now_ms;
+        link->heard_ms = (uint32_t)broker->now_ms;
         if (link->phase != LINK_OVER)
             effects_order(&broker->effects, ORDER_RESUME, pool_handle_of(link), 0);
     }
@@ -252,7 +254,7 @@ bool broker_accept(struct broker *broker, const struct link_origin *origin, stru
     link->phase = LINK_GREETING;
     link->refuse = (uint8_t)origin->refuse;
     link->listener = (uint8_t)origin->listener;
-    link->heard_ms = broker->now_ms;
+    link->heard_ms = (uint32_t)broker->now_ms;
     link->packet_size_max = MQTT_PACKET_SIZE_MAX;
     alarm_init(&link->alarm, ALARM_LINK);
     timer_wheel_arm(broker->wheel, &link->alarm,

@@ -151,7 +151,7 @@ static void set_up_link(struct broker *broker, struct link *link, const struct c
     if (connect->request_problem_information)
         link->flags |= LINK_PROBLEM_INFO;
     link->silence_ms_max = (uint32_t)keep_alive(broker, connect) * 1500; /* [MQTT-3.1.2-22] */
-    link->heard_ms = broker->now_ms;
+    link->heard_ms = (uint32_t)broker->now_ms;
     timer_wheel_disarm(broker->wheel, &link->alarm);
     if (link->silence_ms_max != 0)
         timer_wheel_arm(broker->wheel, &link->alarm, broker->now_ms + link->silence_ms_max);

@@ -111,7 +111,7 @@ struct input_result input_take(struct broker *broker, struct link *link, struct 
             break;
         }
         /* Whole packets count, not bytes: half a packet, dripped, keeps nobody alive. */
-        link->heard_ms = broker->now_ms;
+        link->heard_ms = (uint32_t)broker->now_ms;
         broker->statistics.packets_in++;
         if (!handle(broker, link, &frame))
             return result; /* handed over: the CONNECT goes along */

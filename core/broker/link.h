@@ -44,9 +44,6 @@ struct link {
     struct session    *session; /* while LINK_RUNNING */
     struct outflow    *outflow; /* while something waits to be sent */
     struct link_extra *extra;
-    struct alarm       alarm;           /* connect timeout, then keep-alive */
-    uint64_t           heard_ms;        /* when the client last sent something */
-    uint32_t           silence_ms_max;  /* 0: may be silent for ever */
     uint32_t           packet_size_max; /* the client's */
     uint16_t           receive_maximum; /* the client's, and not above inflight_max */
     uint16_t           alias_max_out;   /* aliases we may use towards the client */
@@ -57,7 +54,12 @@ struct link {
     uint8_t            refuse;      /* answer CONNECT with this; 0: admit */
     uint8_t            listener;
     uint16_t           unused;
+    uint32_t           heard_ms;       /* low bits; when the client last sent something */
+    uint32_t           silence_ms_max; /* 0: may be silent for ever */
+    struct alarm       alarm;          /* connect timeout, then keep-alive */
 };
+
+_Static_assert(sizeof(struct link) == 72, "one for each client");
 
 /*
  * Room for one encoded packet of exactly `size` bytes, which the caller writes at once; the link is
