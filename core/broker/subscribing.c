@@ -45,22 +45,6 @@ static struct subscription *subscription_of(struct session *session, const struc
     return NULL;
 }
 
-static bool node_grow(struct filter_node *node)
-{
-    uint32_t           capacity = node->subscriber_capacity > 1 ? node->subscriber_capacity * 2 : 4;
-    struct subscriber *many =
-        node->subscriber_capacity > 1
-            ? realloc(node->subscribers.many, capacity * sizeof(struct subscriber))
-            : malloc(capacity * sizeof(struct subscriber));
-    if (many == NULL)
-        return false;
-    if (node->subscriber_capacity <= 1)
-        many[0] = node->subscribers.one;
-    node->subscribers.many = many;
-    node->subscriber_capacity = capacity;
-    return true;
-}
-
 /* An array has room for the next power of two: no need to remember it. */
 static bool session_add(struct session *session, struct subscription subscription)
 {
@@ -90,48 +74,62 @@ static void session_take_out(struct session *session, struct subscription *subsc
     session->subscription_count--;
 }
 
-static bool add_subscriber(struct session *session, struct filter_node *node,
-                           const struct subscriber *subscriber)
+/* The same for the other side: most filters have one subscriber most of the time. */
+static bool node_add(struct filter_node *node, const struct subscriber *subscriber)
 {
-    uint32_t room = node->subscriber_capacity > 1 ? node->subscriber_capacity : 1;
-    if (node->subscriber_count == room && !node_grow(node))
-        return false;
-    if (!session_add(session, (struct subscription){.node = node, .index = node->subscriber_count}))
-        return false;
-    uint32_t at = node->subscriber_count++;
-    filter_node_subscribers(node)[at] = *subscriber;
+    uint32_t count = node->subscriber_count;
+    if (count > 0 && (count & (count - 1)) == 0) {
+        struct subscriber *many =
+            realloc(count > 1 ? node->subscribers.many : NULL, (size_t)count * 2 * sizeof(*many));
+        if (many == NULL)
+            return false;
+        if (count == 1)
+            many[0] = node->subscribers.one;
+        node->subscribers.many = many;
+    }
+    node->subscriber_count++;
+    filter_node_subscribers(node)[count] = *subscriber;
     return true;
 }
 
-/* Back to the inline place when one is left: most filters have one subscriber most of the time. */
-static void node_shrink(struct filter_node *node)
+static void node_take_out(struct filter_node *node, uint32_t index)
 {
-    if (node->subscriber_capacity <= 1 || node->subscriber_count > 1)
-        return;
-    struct subscriber *many = node->subscribers.many;
-    if (node->subscriber_count == 1)
-        node->subscribers.one = many[0];
-    node->subscriber_capacity = 0;
-    free(many);
+    struct subscriber *all = filter_node_subscribers(node);
+    all[index] = all[node->subscriber_count - 1];
+    if (node->subscriber_count == 2) {
+        node->subscribers.one = all[0];
+        free(all);
+    }
+    node->subscriber_count--;
+}
+
+static bool add_subscriber(struct session *session, struct filter_node *node,
+                           const struct subscriber *subscriber)
+{
+    struct subscription subscription = {.node = node, .index = node->subscriber_count};
+    if (!node_add(node, subscriber))
+        return false;
+    if (!session_add(session, subscription)) {
+        node_take_out(node, subscription.index);
+        return false;
+    }
+    return true;
 }
 
 static void remove_subscriber(struct broker *broker, struct session *session,
                               struct subscription *subscription)
 {
-    struct filter_node *node = subscription->node;
-    struct subscriber  *subscribers = filter_node_subscribers(node);
-    uint32_t            index = subscription->index;
-    assert(subscribers[index].session == session);
-    if ((subscribers[index].flags & SUBSCRIBER_BROUGHT_SHAPE) != 0)
+    struct filter_node      *node = subscription->node;
+    uint32_t                 index = subscription->index;
+    const struct subscriber *subscriber = &filter_node_subscribers(node)[index];
+    assert(subscriber->session == session);
+    if ((subscriber->flags & SUBSCRIBER_BROUGHT_SHAPE) != 0)
         session->shape_count--;
 
     session_take_out(session, subscription);
-    uint32_t last = --node->subscriber_count;
-    if (index != last) {
-        subscribers[index] = subscribers[last];
-        subscription_of(subscribers[index].session, node)->index = index;
-    }
-    node_shrink(node);
+    node_take_out(node, index);
+    if (index < node->subscriber_count) /* the last has moved here */
+        subscription_of(filter_node_subscribers(node)[index].session, node)->index = index;
     broker->statistics.subscriptions--;
     subscribing_trim_node(broker, node);
 }

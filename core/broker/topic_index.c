@@ -97,7 +97,7 @@ void topic_index_destroy(struct topic_index *index)
     uint64_t            cursor = 0;
     struct filter_node *node;
     while ((node = map_walk(&index->nodes, &cursor)) != NULL) {
-        if (node->subscriber_capacity > 1)
+        if (node->subscriber_count > 1)
             free(node->subscribers.many);
         free(node);
     }
@@ -312,7 +312,7 @@ struct filter_node *topic_index_insert(struct topic_index *index, struct slice f
 void topic_index_remove(struct topic_index *index, struct filter_node *node)
 {
     struct filter_hashes hashes;
-    assert(node->shares == NULL && node->subscriber_capacity <= 1);
+    assert(node->shares == NULL && node->subscriber_count == 0);
     filter_hashes_compute(&index->secret, node_filter(node), &hashes);
     map_remove(&index->nodes, key_spread(node->key), node);
     displace(index, &hashes, node);

@@ -37,11 +37,10 @@ struct filter_node {
     uint64_t key;
     union {
         struct subscriber  one;
-        struct subscriber *many; /* when capacity > 1; malloc'ed */
+        struct subscriber *many; /* from two on; malloc'ed, room for the next power of two */
     } subscribers;
     struct share_groups *shares; /* NULL where there are none */
     uint32_t             subscriber_count;
-    uint32_t             subscriber_capacity; /* 0 or 1: inline */
     uint16_t             shape;
     uint16_t             filter_size;
     uint8_t              flags; /* of the subscription code; zero at first */
@@ -61,7 +60,7 @@ static inline bool filter_node_overflow(const struct filter_node *node)
 
 static inline struct subscriber *filter_node_subscribers(struct filter_node *node)
 {
-    return node->subscriber_capacity > 1 ? node->subscribers.many : &node->subscribers.one;
+    return node->subscriber_count > 1 ? node->subscribers.many : &node->subscribers.one;
 }
 
 struct topic_index;

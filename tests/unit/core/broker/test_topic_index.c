@@ -335,7 +335,7 @@ Test(topic_index, frees_nodes_and_their_subscribers_with_itself)
     struct filter_node *node = topic_index_insert(index, slice_text("a/b"), &created);
     cr_assert_eq(filter_node_subscribers(node), &node->subscribers.one);
     node->subscribers.many = calloc(2, sizeof(struct subscriber));
-    node->subscriber_capacity = 2;
+    node->subscriber_count = 2;
     cr_assert_eq(filter_node_subscribers(node), node->subscribers.many);
 
     topic_index_destroy(index); /* the leak checker looks */
