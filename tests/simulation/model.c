@@ -25,8 +25,7 @@ static const char *const live_topics[] = {
     "deep/1/2/3/4/5/6/7/8",
     "$own/0",
     "t/1/",
-    "long/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20/21/22/23/24/25/26/27/28/29/30/31/32/"
-    "33",
+    "long/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3",
 };
 static const char *const retained_topics[] = {"r/0", "r/1", "r/2", "r/0/x", "r/1/x", "r/"};
 static const char *const will_topics[] = {"w/0", "w/1", "w/1/x"};
@@ -59,7 +58,7 @@ static const char *const filters[] = {
     "+/+/+",
     "t/1",
     "t/2/#",
-    "long/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20/21/22/23/24/25/26/27/28/29/30/31/32/+",
+    "long/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/+",
     "$share/one/t/#",
     "$share/one/t/+",
     "$share/two/#",
@@ -103,7 +102,7 @@ static void model_add_topics(struct model *model, const char *const *names, size
     for (size_t index = 0; index < count; index++) {
         struct topic *topic = &model->topics[model->topic_count++];
         assert(model->topic_count <= TOPICS_MAX);
-        snprintf(topic->name, sizeof(topic->name), "%s", names[index]);
+        (void)snprintf(topic->name, sizeof(topic->name), "%s", names[index]);
         topic->kind = kind;
     }
 }
@@ -114,9 +113,9 @@ static void model_add_filter(struct model *model, const char *name)
 
     assert(model->filter_count <= FILTERS_MAX);
     filter->shared = strncmp(name, "$share/", 7) == 0;
-    snprintf(filter->name, sizeof(filter->name), "%s", name);
-    snprintf(filter->plain, sizeof(filter->plain), "%s",
-             filter->shared ? strchr(name + 7, '/') + 1 : name);
+    (void)snprintf(filter->name, sizeof(filter->name), "%s", name);
+    (void)snprintf(filter->plain, sizeof(filter->plain), "%s",
+                   filter->shared ? strchr(name + 7, '/') + 1 : name);
     filter->takes_qos0 = strncmp(name, "$share/three/", 13) == 0;
     for (uint32_t topic = 0; topic < model->topic_count; topic++)
         filter->matches[topic] = matches(filter->plain, model->topics[topic].name);
@@ -573,8 +572,8 @@ static uint32_t foreign_delivered(const struct model *model, const struct subscr
 {
     char name[128];
 
-    snprintf(name, sizeof(name), "%.*s", (int)delivery->publish->topic.size,
-             (const char *)delivery->publish->topic.data);
+    (void)snprintf(name, sizeof(name), "%.*s", (int)delivery->publish->topic.size,
+                   (const char *)delivery->publish->topic.data);
     for (uint32_t topic = 0; topic < model->topic_count; topic++) {
         bool clears =
             model->topics[topic].kind == TOPIC_RETAINED && delivery->publish->payload.size == 0;

@@ -28,7 +28,7 @@ static MQTTClient client_open(const char *uri, int version)
         options_5.keepAliveInterval = 20;
         options_5.cleanstart = 1;
         MQTTResponse response = MQTTClient_connect5(client, &options_5, NULL, NULL);
-        int          code = response.reasonCode;
+        int          code = (int)response.reasonCode;
         MQTTResponse_free(response);
         if (code == 0)
             return client;
@@ -49,7 +49,7 @@ static int subscribe(MQTTClient client, int version, const char *topic)
         return MQTTClient_subscribe(client, topic, 2) == MQTTCLIENT_SUCCESS ? 0 : -1;
 
     MQTTResponse response = MQTTClient_subscribe5(client, topic, 2, NULL, NULL);
-    int          granted = response.reasonCode;
+    int          granted = (int)response.reasonCode;
     MQTTResponse_free(response);
     return granted == 2 ? 0 : -1;
 }
@@ -66,7 +66,7 @@ static int publish(MQTTClient client, int version, const char *topic, int qos)
     message.qos = qos;
     if (version == MQTTVERSION_5) {
         MQTTResponse response = MQTTClient_publishMessage5(client, topic, &message, &token);
-        int          code = response.reasonCode;
+        int          code = (int)response.reasonCode;
         MQTTResponse_free(response);
         if (code != MQTTCLIENT_SUCCESS)
             return -1;

@@ -52,8 +52,8 @@ Test(utf8, MQTT_1_5_4_1_surrogates_and_ill_formed_text_are_refused)
         "\xc2",
         "\xe2\x82",
         "\xf0\x9f\x98",
-        "\xc2"
-        "a",
+        ("\xc2"
+         "a"),
         "12345678\xc3(",
     };
 
