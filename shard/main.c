@@ -11,8 +11,10 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <time.h>
 
 #if SHARDMQ_JEMALLOC
@@ -36,6 +38,20 @@ static const char *allocator_name(char *text, size_t room)
 #endif
     snprintf(text, room, "the C library's malloc");
     return text;
+}
+
+/* What a report of a fault should name. */
+static void print_version(void)
+{
+    char           allocator[64];
+    struct utsname machine = {0};
+    options_print_version(stdout);
+    (void)uname(&machine);
+    printf("built with " SHARDMQ_LIBRARIES ", %s; compiled by " __VERSION__ "\n"
+           "on %s %s %s\n"
+           "licence GPL-3.0-or-later\n",
+           allocator_name(allocator, sizeof(allocator)), machine.sysname, machine.release,
+           machine.machine);
 }
 
 /* Blocked everywhere, so that only sigtimedwait below takes them. */
@@ -131,7 +147,7 @@ int main(int argc, char **argv)
         options_print_help(stdout);
         return EXIT_SUCCESS;
     case OPTIONS_VERSION:
-        options_print_version(stdout);
+        print_version();
         return EXIT_SUCCESS;
     case OPTIONS_CHECK:
         return options_check_file(options.config, stdout, stderr);
