@@ -47,7 +47,7 @@ static void print_version(void)
     struct utsname machine = {0};
     options_print_version(stdout);
     (void)uname(&machine);
-    printf("built with " SHARDMQ_LIBRARIES ", %s; compiled by " __VERSION__ "\n"
+    printf("built with " SHARDMQ_LIBRARIES ", %s; compiler " __VERSION__ "\n"
            "on %s %s %s\n"
            "licence GPL-3.0-or-later\n",
            allocator_name(allocator, sizeof(allocator)), machine.sysname, machine.release,
