@@ -736,8 +736,8 @@ static void client_resolve_alias(struct client *client, struct publish *publish)
         trace_fail("client %u got topic alias %u, its maximum is %u", client->index, alias,
                    client->connect.topic_alias_max);
     if (publish->topic.size > 0) {
-        snprintf(client->alias_in[alias], sizeof(client->alias_in[alias]), "%.*s",
-                 (int)publish->topic.size, (const char *)publish->topic.data);
+        (void)snprintf(client->alias_in[alias], sizeof(client->alias_in[alias]), "%.*s",
+                       (int)publish->topic.size, (const char *)publish->topic.data);
         client->alias_set_in[alias] = true;
     } else if (!client->alias_set_in[alias]) {
         trace_fail("client %u got topic alias %u, which was never set", client->index, alias);
@@ -1077,7 +1077,7 @@ static void client_handle_sabotaged(struct client *client, const struct frame *f
     assert(copy != NULL);
     memcpy(copy, frame->body.data, frame->body.size);
     if (client->sabotage == SABOTAGE_CORRUPT)
-        copy[frame->body.size - 1] ^= 0x40;
+        copy[frame->body.size - 1] = (uint8_t)(frame->body.data[frame->body.size - 1] ^ 0x40);
     changed.body = slice_of(copy, frame->body.size);
     client_handle(client, &changed);
     free(copy);
@@ -1125,14 +1125,15 @@ bool client_settled(const struct client *client, const char **why)
     static char text[160];
 
     *why = text;
-    snprintf(text, sizeof(text), "client %u: connected %d, %u flights, %u answers, %u pings, %u in",
-             client->index, client->connected, client_flights_used(client),
-             client_answers_waiting(client), client->pings, client->inbound_counted);
+    (void)snprintf(text, sizeof(text),
+                   "client %u: connected %d, %u flights, %u answers, %u pings, %u in",
+                   client->index, client->connected, client_flights_used(client),
+                   client_answers_waiting(client), client->pings, client->inbound_counted);
     if (!client->connected || client_flights_used(client) > 0 || client->pings > 0 ||
         client_answers_waiting(client) > 0 || client->inbox.size > 0 || client->inbound_counted > 0)
         return false;
     for (uint32_t index = 0; index < CLIENT_WAITING_MAX; index++) {
-        snprintf(text, sizeof(text), "client %u awaits a SUBACK or UNSUBACK", client->index);
+        (void)snprintf(text, sizeof(text), "client %u awaits a SUBACK or UNSUBACK", client->index);
         if (client->waiting[index].used)
             return false;
     }

@@ -64,12 +64,12 @@ struct cluster *cluster_create(const struct cluster_place *place, struct random 
     if (shards > 1 || random_once_in(random, 2))
         cluster->interest = interest_create(&cluster->secret, place->shard_count);
     cluster->brokers = calloc(shards, sizeof(struct broker *));
-    cluster->mailboxes = calloc(shards * shards, sizeof(struct mailbox));
-    cluster->by_slot = calloc(shards * LINKS_MAX, sizeof(struct wire *));
+    cluster->mailboxes = calloc((size_t)shards * shards, sizeof(struct mailbox));
+    cluster->by_slot = calloc((size_t)shards * LINKS_MAX, sizeof(struct wire *));
     cluster->more = calloc(shards, sizeof(bool));
     for (uint32_t index = 0; index < shards * shards; index++)
         cluster->mailboxes[index].parcels = calloc(place->mailbox_capacity, sizeof(struct parcel));
-    for (uint16_t shard = 0; shard < shards; shard++) {
+    for (uint16_t shard = 0; shard < place->shard_count; shard++) {
         struct broker_place where = {
             .shard = shard,
             .shard_count = place->shard_count,
@@ -581,13 +581,13 @@ bool cluster_quiet(struct cluster *cluster, const char **why)
 
     *why = text;
     for (uint16_t from = 0; from < shards; from++) {
-        snprintf(text, sizeof(text), "shard %u has more to do", from);
+        (void)snprintf(text, sizeof(text), "shard %u has more to do", from);
         if (cluster->more[from])
             return false;
         for (uint16_t to = 0; to < shards; to++) {
             uint32_t waiting = outbox_count(&broker_outboxes(cluster->brokers[from])[to]) +
                                cluster_mailbox(cluster, from, to)->count;
-            snprintf(text, sizeof(text), "%u parcels from %u to %u", waiting, from, to);
+            (void)snprintf(text, sizeof(text), "%u parcels from %u to %u", waiting, from, to);
             if (waiting > 0)
                 return false;
         }
@@ -597,10 +597,10 @@ bool cluster_quiet(struct cluster *cluster, const char **why)
         bool busy = wire->end != WIRE_LINKED || wire->sending != NULL || wire->wants_output ||
                     wire->paused || wire->client_gone || wire->to_broker.size > 0 ||
                     wire->to_client.size > 0;
-        snprintf(text, sizeof(text),
-                 "wire %u: end %d, %u bytes in, %u out, sending %d, paused %d, ordered %d",
-                 wire->number, wire->end, wire->to_broker.size, wire->to_client.size,
-                 wire->sending != NULL, wire->paused, wire->ordered);
+        (void)snprintf(text, sizeof(text),
+                       "wire %u: end %d, %u bytes in, %u out, sending %d, paused %d, ordered %d",
+                       wire->number, wire->end, wire->to_broker.size, wire->to_client.size,
+                       wire->sending != NULL, wire->paused, wire->ordered);
         if (busy)
             return false;
     }

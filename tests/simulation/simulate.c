@@ -31,10 +31,12 @@ struct arguments {
     bool                   twice;
 };
 
-/* Of the sanitizer's allocator, where there is one. */
+/* Of the sanitizers' runtime, where there is one; gcc brings no header for the first. */
+/* NOLINTBEGIN(readability-identifier-naming) */
 extern size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
 extern int    __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 extern void   __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+/* NOLINTEND(readability-identifier-naming) */
 
 static size_t bytes_in_use(void)
 {
@@ -46,7 +48,7 @@ static size_t bytes_in_use(void)
 
 static void on_death(void)
 {
-    trace_print("the process dies, see above");
+    trace_print("the process dies, see above"); /* NOLINT: from a signal, but all is lost anyway */
 }
 
 static void on_abort(int number)
@@ -56,14 +58,14 @@ static void on_abort(int number)
     _exit(1);
 }
 
-static void usage(void)
+static __attribute__((noreturn)) void usage(void)
 {
-    fprintf(stderr, "usage: simulate [--seed N | --seeds FROM-TO] [--steps M] [--shards K]\n"
-                    "                [--clients C] [--twice] [--verbose] [--sabotage KIND]\n"
-                    "KIND: ");
+    (void)fprintf(stderr, "usage: simulate [--seed N | --seeds FROM-TO] [--steps M] [--shards K]\n"
+                          "                [--clients C] [--twice] [--verbose] [--sabotage KIND]\n"
+                          "KIND: ");
     for (int kind = 1; kind < SABOTAGE_COUNT; kind++)
-        fprintf(stderr, "%s%s", kind > 1 ? ", " : "", sabotage_names[kind]);
-    fprintf(stderr, "\n");
+        (void)fprintf(stderr, "%s%s", kind > 1 ? ", " : "", sabotage_names[kind]);
+    (void)fprintf(stderr, "\n");
     exit(2);
 }
 
@@ -95,7 +97,6 @@ static enum sabotage parse_sabotage(const char *text)
             return (enum sabotage)kind;
     }
     usage();
-    return SABOTAGE_NONE;
 }
 
 static void parse_arguments(struct arguments *arguments, int argc, char **argv)
@@ -157,8 +158,8 @@ static uint64_t run_seed(const struct arguments *arguments, uint64_t seed,
         size +=
             snprintf(command + size, sizeof(command) - (size_t)size, " --clients %u", plan.clients);
     if (plan.sabotage != SABOTAGE_NONE)
-        snprintf(command + size, sizeof(command) - (size_t)size, " --sabotage %s",
-                 sabotage_names[plan.sabotage]);
+        (void)snprintf(command + size, sizeof(command) - (size_t)size, " --sabotage %s",
+                       sabotage_names[plan.sabotage]);
 
     struct trace_run run = {
         .seed = seed,
@@ -184,21 +185,22 @@ static void print_summary(const struct simulation_result *sum)
 {
     const struct statistics *statistics = &sum->statistics;
 
-    printf("simulate: %" PRIu64 " messages, %" PRIu64 " deliveries, %" PRIu64
-           " subscriptions overtaken by a retained message\n",
-           sum->messages, sum->deliveries, sum->retained_missed);
-    printf("simulate: %" PRIu64 " connects, %" PRIu64 " take-overs, %" PRIu64
-           " hand-overs, %" PRIu64 " wills, %" PRIu64 " expired sessions\n",
-           statistics->connects, statistics->takeovers, statistics->handovers_in,
-           statistics->wills_sent, statistics->sessions_expired);
-    printf("simulate: %" PRIu64 " keep alive timeouts, %" PRIu64 " protocol errors, %" PRIu64
-           " shared again, %" PRIu64 " parcels, %" PRIu64 " pauses\n",
-           statistics->keep_alive_timeouts, statistics->protocol_errors,
-           statistics->share_redelivered, statistics->parcels_in, statistics->reads_paused);
-    printf("simulate: drops:");
+    (void)printf("simulate: %" PRIu64 " messages, %" PRIu64 " deliveries, %" PRIu64
+                 " subscriptions overtaken by a retained message\n",
+                 sum->messages, sum->deliveries, sum->retained_missed);
+    (void)printf("simulate: %" PRIu64 " connects, %" PRIu64 " take-overs, %" PRIu64
+                 " hand-overs, %" PRIu64 " wills, %" PRIu64 " expired sessions\n",
+                 statistics->connects, statistics->takeovers, statistics->handovers_in,
+                 statistics->wills_sent, statistics->sessions_expired);
+    (void)printf("simulate: %" PRIu64 " keep alive timeouts, %" PRIu64 " protocol errors, %" PRIu64
+                 " shared again, %" PRIu64 " parcels, %" PRIu64 " pauses\n",
+                 statistics->keep_alive_timeouts, statistics->protocol_errors,
+                 statistics->share_redelivered, statistics->parcels_in, statistics->reads_paused);
+    (void)printf("simulate: drops:");
     for (uint32_t cause = 0; cause < DROP_CAUSE_COUNT; cause++)
-        printf(" %s %" PRIu64, drop_cause_name((enum drop_cause)cause), statistics->drops[cause]);
-    printf("\n");
+        (void)printf(" %s %" PRIu64, drop_cause_name((enum drop_cause)cause),
+                     statistics->drops[cause]);
+    (void)printf("\n");
 }
 
 int main(int argc, char **argv)
@@ -209,12 +211,12 @@ int main(int argc, char **argv)
     uint64_t                 hash = 0;
 
     parse_arguments(&arguments, argc, argv);
-    signal(SIGABRT, on_abort);
+    (void)signal(SIGABRT, on_abort);
     if (__sanitizer_set_death_callback != NULL)
         __sanitizer_set_death_callback(on_death);
-    printf("simulate: seeds %" PRIu64 " to %" PRIu64 ", %" PRIu64 " steps each\n", arguments.first,
-           arguments.last, arguments.plan.steps);
-    fflush(stdout);
+    (void)printf("simulate: seeds %" PRIu64 " to %" PRIu64 ", %" PRIu64 " steps each\n",
+                 arguments.first, arguments.last, arguments.plan.steps);
+    (void)fflush(stdout);
     for (uint64_t seed = arguments.first; seed <= arguments.last; seed++) {
         hash = run_seed(&arguments, seed, &result);
         if (arguments.twice && run_seed(&arguments, seed, &result) != hash)
@@ -225,11 +227,11 @@ int main(int argc, char **argv)
         statistics_add(&sum.statistics, &result.statistics);
     }
     if (arguments.plan.sabotage != SABOTAGE_NONE) {
-        fprintf(stderr, "simulate: sabotage %s was not noticed\n",
-                sabotage_names[arguments.plan.sabotage]);
+        (void)fprintf(stderr, "simulate: sabotage %s was not noticed\n",
+                      sabotage_names[arguments.plan.sabotage]);
         return 1;
     }
     print_summary(&sum);
-    printf("simulate: hash of the last seed %016" PRIx64 "\n", hash);
+    (void)printf("simulate: hash of the last seed %016" PRIx64 "\n", hash);
     return 0;
 }

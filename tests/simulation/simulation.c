@@ -103,7 +103,7 @@ static void simulation_add_clients(struct simulation *simulation)
         };
         while (client->shares && !model->filters[client->share_filter].shared)
             client->share_filter = (uint8_t)random_below(random, model->filter_count);
-        snprintf(client->id, sizeof(client->id), "client-%u", index);
+        (void)snprintf(client->id, sizeof(client->id), "client-%u", index);
         model->subscribers[index].shares = client->shares;
         model->subscribers[index].share_filter = client->share_filter;
         client_init(client);
@@ -114,7 +114,7 @@ static void simulation_add_clients(struct simulation *simulation)
         if (index == 0 && simulation->jam_last > 0)
             misfit->kind = MISFIT_FLOOD;
         misfit->version = random_once_in(random, 2) ? MQTT_VERSION_5 : MQTT_VERSION_311;
-        snprintf(misfit->id, sizeof(misfit->id), "MISFIT=%u=%u", index, misfit->kind);
+        (void)snprintf(misfit->id, sizeof(misfit->id), "MISFIT=%u=%u", index, misfit->kind);
     }
 }
 

@@ -47,25 +47,26 @@ void trace_event(const char *format, ...)
     va_list arguments;
 
     va_start(arguments, format);
-    vsnprintf(event + prefix, EVENT_SIZE - (size_t)prefix, format, arguments);
+    (void)vsnprintf(event + prefix, EVENT_SIZE - (size_t)prefix, format, arguments);
     va_end(arguments);
     trace_bytes(event, strlen(event));
     if (trace.run.verbose)
-        printf("%s\n", event);
+        (void)printf("%s\n", event);
 }
 
 void trace_print(const char *reason)
 {
-    fflush(stdout);
-    fprintf(stderr, "    step       time  the last events\n");
+    (void)fflush(stdout);
+    (void)fprintf(stderr, "    step       time  the last events\n");
     uint64_t first = trace.count > EVENTS_KEPT ? trace.count - EVENTS_KEPT : 0;
     for (uint64_t number = first; number < trace.count; number++)
-        fprintf(stderr, "%s\n", trace.events[number % EVENTS_KEPT]);
-    fprintf(stderr, "simulate: seed %" PRIu64 ", step %" PRIu64 ", virtual time %" PRIu64 " ms:\n",
-            trace.run.seed, trace.step, trace.now_ms);
-    fprintf(stderr, "  %s\n", reason);
-    fprintf(stderr, "  again: %s\n", trace.run.command);
-    fflush(stderr);
+        (void)fprintf(stderr, "%s\n", trace.events[number % EVENTS_KEPT]);
+    (void)fprintf(stderr,
+                  "simulate: seed %" PRIu64 ", step %" PRIu64 ", virtual time %" PRIu64 " ms:\n",
+                  trace.run.seed, trace.step, trace.now_ms);
+    (void)fprintf(stderr, "  %s\n", reason);
+    (void)fprintf(stderr, "  again: %s\n", trace.run.command);
+    (void)fflush(stderr);
 }
 
 void trace_fail(const char *format, ...)
@@ -74,7 +75,7 @@ void trace_fail(const char *format, ...)
     va_list arguments;
 
     va_start(arguments, format);
-    vsnprintf(reason, sizeof(reason), format, arguments);
+    (void)vsnprintf(reason, sizeof(reason), format, arguments);
     va_end(arguments);
     trace_print(reason);
     /* Not exit(): what is alive now is no leak. */
