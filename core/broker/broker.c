@@ -391,7 +391,7 @@ void broker_parcel(struct broker *broker, const struct parcel *parcel)
     case PARCEL_NONE:
     case PARCEL_CORE_COUNT:
     case PARCEL_BODY:
-        assert(!"a parcel of the body, or none");
+        assert(false && "a parcel of the body, or none");
     }
 }
 
