@@ -100,6 +100,7 @@ static int64_t carry_join(struct carry **carry, struct slice bytes, const struct
     int      status = carry_keep(carry, slice_of(bytes.data, taken));
     if (status < 0)
         return status;
+    assert(*carry != NULL);
     if (carry_missing(*carry) > 0)
         return taken;
 

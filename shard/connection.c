@@ -12,6 +12,7 @@ int connections_init(struct connections *connections, uint32_t links_max)
 {
     uint32_t slabs_max = (links_max + SLAB_SLOTS - 1) / SLAB_SLOTS;
     *connections = (struct connections){.slabs_max = slabs_max};
+    /* An array of pointers: NOLINTNEXTLINE(bugprone-sizeof-expression) */
     connections->slabs = calloc(slabs_max, sizeof(*connections->slabs));
     return connections->slabs != NULL ? 0 : -ENOMEM;
 }

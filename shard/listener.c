@@ -51,7 +51,7 @@ static int switch_on(int descriptor, int level, int option)
 /* A bound socket, not listening yet. Negative errno otherwise. */
 static int bind_tcp(const struct address *address, bool share_port)
 {
-    union any_address socket_address;
+    union any_address socket_address = {0};
     socklen_t         size = to_socket_address(address, &socket_address);
 
     int descriptor = socket(socket_address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -197,7 +197,7 @@ void listener_close(struct listener *listener)
     bool is_unix = listener->address.kind == ADDRESS_UNIX;
     if (is_unix && listener->descriptors[0] >= 0)
         unlink(listener->address.path);
-    for (uint16_t shard = 0; shard < (is_unix ? 1 : listener->count); shard++) {
+    for (uint32_t shard = 0; shard < (is_unix ? 1U : listener->count); shard++) {
         if (listener->descriptors[shard] >= 0)
             close(listener->descriptors[shard]);
     }
