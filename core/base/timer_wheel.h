@@ -3,8 +3,8 @@
 
 /*
  * Hierarchical timer wheel, one a shard. Alarms are embedded in what they belong to; arming and
- * disarming cost a few stores, whatever their number. The wheel rounds up: an alarm may ring late by
- * a tick, never early. Time is an argument (milliseconds, monotonic), so hours are tested in
+ * disarming cost a few stores, whatever their number. The wheel rounds up: an alarm may ring late
+ * by a tick, never early. Time is an argument (milliseconds, monotonic), so hours are tested in
  * microseconds.
  *
  * Four levels of 256 slots; a tick is TIMER_TICK_MS. What is due beyond the last level waits in its
@@ -24,7 +24,7 @@ struct alarm;
 typedef void (*alarm_handler)(struct alarm *alarm, void *context, uint64_t now_ms);
 
 struct alarm {
-    struct list link;    /* points at itself while disarmed */
+    struct list link;     /* points at itself while disarmed */
     uint64_t    due : 56; /* tick */
     uint64_t    kind : 8; /* which handler of the wheel rings */
 };

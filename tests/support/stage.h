@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * A broker of a few shards on a stage, and peers that speak to it in bytes: no socket, no thread, and
- * a clock that tests move. Whatever a test does is carried to its end before it goes on: every turn,
- * parcel and handover that follows from it.
+ * A broker of a few shards on a stage, and peers that speak to it in bytes: no socket, no thread,
+ * and a clock that tests move. Whatever a test does is carried to its end before it goes on: every
+ * turn, parcel and handover that follows from it.
  *
  *     static struct stage stage;
  *     stage_begin(&stage, NULL);
