@@ -41,19 +41,21 @@ struct link_extra {
 };
 
 struct link {
-    struct session    *session; /* while LINK_RUNNING */
-    struct outflow    *outflow; /* while something waits to be sent */
-    struct link_extra *extra;
-    uint32_t           packet_size_max; /* the client's */
-    uint16_t           receive_maximum; /* the client's, and not above inflight_max */
-    uint16_t           alias_max_out;   /* aliases we may use towards the client */
-    uint8_t            version;         /* enum mqtt_version */
-    uint8_t            phase;
-    uint8_t            flags;
-    uint8_t            chunk_class; /* by what it sent in the last turn */
-    uint8_t            refuse;      /* answer CONNECT with this; 0: admit */
+    /* What a fan-out touches, next to the handle that the pool keeps in front. */
+    struct outflow *outflow;         /* while something waits to be sent */
+    uint32_t        packet_size_max; /* the client's */
+    uint16_t        receive_maximum; /* the client's, and not above inflight_max */
+    uint16_t        alias_max_out;   /* aliases we may use towards the client */
+    uint8_t         version;         /* enum mqtt_version */
+    uint8_t         phase;
+    uint8_t         flags;
+    uint8_t         chunk_class; /* by what it sent in the last turn */
+
+    uint8_t            refuse; /* answer CONNECT with this; 0: admit */
     uint8_t            listener;
     uint16_t           unused;
+    struct session    *session; /* while LINK_RUNNING */
+    struct link_extra *extra;
     uint32_t           heard_ms;       /* low bits; when the client last sent something */
     uint32_t           silence_ms_max; /* 0: may be silent for ever */
     struct alarm       alarm;          /* connect timeout, then keep-alive */
