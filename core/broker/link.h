@@ -53,8 +53,8 @@ struct link {
 
     uint8_t            refuse; /* answer CONNECT with this; 0: admit */
     uint8_t            listener;
-    uint16_t           unused;
-    struct session    *session; /* while LINK_RUNNING */
+    uint16_t           received_before; /* QoS 2 identifiers open since earlier connections */
+    struct session    *session;         /* while LINK_RUNNING */
     struct link_extra *extra;
     uint32_t           heard_ms;       /* low bits; when the client last sent something */
     uint32_t           silence_ms_max; /* 0: may be silent for ever */

@@ -131,8 +131,9 @@ static enum mqtt_reason accept_qos2(struct broker *broker, struct link *link,
         link_send_ack(broker, link, PACKET_PUBREC, publish->packet_id, MQTT_SUCCESS);
         return MQTT_SUCCESS;
     }
-    if (link->version == MQTT_VERSION_5 &&
-        received_count(session) >= broker->options->protocol.receive_maximum)
+    /* The client's quota starts anew with each connection (MQTT-4.9). */
+    uint32_t allowed = broker->options->protocol.receive_maximum + (uint32_t)link->received_before;
+    if (link->version == MQTT_VERSION_5 && received_count(session) >= allowed)
         return MQTT_RECEIVE_MAXIMUM_EXCEEDED; /* [MQTT-3.3.4-7] */
     if (!received_add(session, publish->packet_id))
         return MQTT_QUOTA_EXCEEDED;

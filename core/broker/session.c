@@ -205,6 +205,7 @@ void session_attach(struct broker *broker, struct session *session, struct link 
     assert(session->link == NULL);
     session->link = link;
     link->session = session;
+    link->received_before = (uint16_t)received_count(session);
     broker->statistics.sessions_offline--;
     timer_wheel_disarm(broker->wheel, &session->expiry);
     sharing_presence(broker, session, true);

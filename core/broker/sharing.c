@@ -22,6 +22,7 @@ struct share_request {
 
 enum share_deliver_flag {
     SHARE_DELIVER_ANYWAY = 1, /* nobody of the group is connected: queue it */
+    SHARE_RETURN_GONE = 2,    /* there is no such member: whatever became of its leave */
 };
 
 static uint64_t pack_handle(struct handle handle)
@@ -261,6 +262,18 @@ static struct share_member *member_at_home(const struct broker *broker, uint16_t
 {
     const struct sharing_group *home = group_at_home(broker, tag);
     return home != NULL ? share_group_member(home->group, shard, session) : NULL;
+}
+
+/* A member whose leave never came (its shard had no memory for it) must not be picked again. */
+static void forget_member(struct broker *broker, const struct parcel *parcel, struct handle tag,
+                          struct handle session)
+{
+    const struct share_member *member = member_at_home(broker, parcel->from, tag, session);
+    if (member == NULL || member->number != parcel->number)
+        return;
+    struct sharing_group *home = group_at_home(broker, tag);
+    share_group_leave(home->group, parcel->from, session);
+    trim_group(broker, home);
 }
 
 static void set_presence(const struct broker *broker, uint16_t shard, struct handle tag,
@@ -584,6 +597,8 @@ static void on_deliver(struct broker *broker, const struct parcel *parcel)
             broker_post(broker, parcel->from,
                         (struct parcel){
                             .kind = PARCEL_SHARE_RETURN,
+                            .flags = share == NULL ? SHARE_RETURN_GONE : 0,
+                            .number = parcel->number,
                             .pointer = message_retain(message),
                             .words = {parcel->words[0], parcel->words[1]},
                         });
@@ -619,6 +634,8 @@ void sharing_on_parcel(struct broker *broker, const struct parcel *parcel)
         break;
     case PARCEL_SHARE_RETURN: {
         struct fanout fanout = fanout_of_parcel(parcel);
+        if ((parcel->flags & SHARE_RETURN_GONE) != 0)
+            forget_member(broker, parcel, group, session);
         give_to_another(broker, &fanout, group, parcel->from, session);
         fanout_end(broker, &fanout);
         break;

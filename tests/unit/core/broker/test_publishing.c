@@ -200,6 +200,30 @@ Test(publishing, more_than_the_receive_maximum_at_once_ends_the_link)
     stage_end(&stage);
 }
 
+/* MQTT-4.9: what is open since an earlier connection is not in the new one's quota. */
+Test(publishing, the_receive_maximum_begins_anew_with_a_connection)
+{
+    begin(receive_two, MQTT_VERSION_5);
+    const char *id = cluster_name(&stage, "keeper", 0);
+    peer_leave(&publisher);
+    cr_assert_not(peer_resume(&publisher, &stage, MQTT_VERSION_5, id));
+    say_publish("a", 0, 2, 1);
+    say_publish("b", 0, 2, 2);
+    expect_reason(2, 1, MQTT_SUCCESS);
+    expect_reason(2, 2, MQTT_SUCCESS);
+    peer_leave(&publisher);
+
+    cr_assert(peer_resume(&publisher, &stage, MQTT_VERSION_5, id));
+    say_publish("c", 0, 2, 3);
+    say_publish("d", 0, 2, 4);
+    expect_reason(2, 3, MQTT_SUCCESS);
+    expect_reason(2, 4, MQTT_SUCCESS);
+    say_publish("e", 0, 2, 5);
+
+    (void)peer_expect_disconnect(&publisher, MQTT_RECEIVE_MAXIMUM_EXCEEDED);
+    stage_end(&stage);
+}
+
 static void narrow(struct options *options)
 {
     options->limits.topic_size_max = 10;
