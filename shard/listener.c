@@ -51,7 +51,7 @@ static int switch_on(int descriptor, int level, int option)
 /* A bound socket, not listening yet. Negative errno otherwise. */
 static int bind_tcp(const struct address *address, bool share_port)
 {
-    union any_address socket_address = {0};
+    union any_address socket_address;
     socklen_t         size = to_socket_address(address, &socket_address);
 
     int descriptor = socket(socket_address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -92,6 +92,8 @@ static int learn_port(int descriptor, struct address *address)
     socklen_t         size = sizeof(socket_address);
     if (getsockname(descriptor, &socket_address.any, &size) != 0)
         return -errno;
+    /* The kernel wrote the member of this family.
+     * NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage) */
     address->port = ntohs(address->kind == ADDRESS_IPV4 ? socket_address.ipv4.sin_port
                                                         : socket_address.ipv6.sin6_port);
     return 0;

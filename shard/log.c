@@ -21,7 +21,7 @@ uint32_t log_format(char *line, uint32_t room, enum log_level level, int shard, 
     char            place[16] = "";
 
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &parts);
+    (void)gmtime_r(&now.tv_sec, &parts);
     size_t size = strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &parts);
     stamp[size] = '\0';
     if (shard >= 0)

@@ -246,8 +246,8 @@ int process_start(struct process **started, const struct options *options, char 
     if (process == NULL)
         return fail(why, room, "start", -ENOMEM);
     memset(process, 0, sizeof(*process));
-    sem_init(&process->opened, 0, 0);
-    sem_init(&process->go, 0, 0);
+    (void)sem_init(&process->opened, 0, 0);
+    (void)sem_init(&process->go, 0, 0);
 
     int status = decide(&process->fabric, options, why, room);
     if (status < 0)
@@ -347,9 +347,9 @@ void process_print_statistics(struct process *process, FILE *out)
     if (memory == NULL)
         return;
     loop_statistics_print(memory, fabric->snapshots, fabric->shard_count);
-    fclose(memory);
-    fwrite(text, 1, size, out);
-    fflush(out);
+    (void)fclose(memory);
+    (void)fwrite(text, 1, size, out);
+    (void)fflush(out);
     free(text);
 }
 
