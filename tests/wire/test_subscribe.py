@@ -184,9 +184,10 @@ def test_no_local_on_a_shared_subscription_is_refused(broker):
 
 def test_retain_as_published_keeps_the_flag(broker):
     keeps = broker.connect("keeps")
-    keeps.subscribe("a", retain_as_published=True)
+    # Live messages alone: a look-up that is still under way may find the retained one, too.
+    keeps.subscribe("a", retain_as_published=True, retain_handling=2)
     clears = broker.connect("clears")
-    clears.subscribe("a")
+    clears.subscribe("a", retain_handling=2)
     other = broker.connect("other")
     for retain in (True, False):
         other.publish("a", b"x", retain=retain)
