@@ -203,7 +203,7 @@ static void welcome(struct broker *broker, struct link *link, const struct conne
                         .has_authentication_data = outcome->data.size > 0,
     };
     if (session->expiry_s != connect->session_expiry_s) {
-        connack.has_session_expiry = true; /* [MQTT-3.2.2-21]'s neighbour: what is used instead */
+        connack.has_session_expiry = true; /* MQTT-3.2.2.3.2: what is used instead */
         connack.session_expiry_s = session->expiry_s;
     }
     if (keep_alive(broker, connect) != connect->keep_alive_s) {
@@ -255,10 +255,6 @@ static void admit(struct broker *broker, struct link *link, const struct connect
     session_attach(broker, session, link);
     session_pump(broker, session);
 }
-
-/* Refusals come with what was agreed on so far: the version. */
-static void on_outcome(struct broker *broker, struct link *link, const struct connect *connect,
-                       const struct authentication_outcome *outcome);
 
 static void send_auth(struct broker *broker, struct link *link,
                       const struct authentication_outcome *outcome)
